@@ -1,0 +1,122 @@
+"""A Llama-shaped transformer in torch, small enough to train on a processor.
+
+Knows tensors and the shape of the model; knows no text, no vocabulary and no file.
+
+Letters: B sequences, T positions, D width, H query heads, K key and value heads, E width of a head, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tales.config import Shape
+
+__all__ = ["Llama", "rotary_table"]
+
+
+def rotary_table(n_context: int, n_head_width: int, theta: float) -> tuple[Tensor, Tensor]:  # [T, E/2] twice
+    """Return cosines and sines of the rotary angles, one row for each position."""
+    frequency = theta ** (-torch.arange(0, n_head_width, 2, dtype=torch.float32) / n_head_width)
+    angle = torch.outer(torch.arange(n_context, dtype=torch.float32), frequency)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:  # [B, H, T, E] -> [B, H, T, E]
+    """Turn the two halves of each head by the angles of their positions."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+
+
+class Norm(nn.Module):
+    """Divide by the root mean square, then scale by a learned vector."""
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.epsilon)
+
+
+class Block(nn.Module):
+    """Attend, then feed forward, each on a normalised copy of the stream."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        kv_width = shape.n_kv_heads * shape.head_width
+        self.attn_norm = Norm(shape.width, shape.norm_epsilon)
+        self.attn_q = nn.Linear(shape.width, shape.width, bias=False)
+        self.attn_k = nn.Linear(shape.width, kv_width, bias=False)
+        self.attn_v = nn.Linear(shape.width, kv_width, bias=False)
+        self.attn_output = nn.Linear(shape.width, shape.width, bias=False)
+        self.ffn_norm = Norm(shape.width, shape.norm_epsilon)
+        self.ffn_gate = nn.Linear(shape.width, shape.ffn_width, bias=False)
+        self.ffn_up = nn.Linear(shape.width, shape.ffn_width, bias=False)
+        self.ffn_down = nn.Linear(shape.ffn_width, shape.width, bias=False)
+
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
+        batch, length, _ = x.shape
+        y = self.attn_norm(x)
+        q = self.attn_q(y).view(batch, length, self.shape.n_heads, -1).transpose(1, 2)
+        k = self.attn_k(y).view(batch, length, self.shape.n_kv_heads, -1).transpose(1, 2)
+        v = self.attn_v(y).view(batch, length, self.shape.n_kv_heads, -1).transpose(1, 2)
+        q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
+        group = self.shape.n_heads // self.shape.n_kv_heads
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.attn_output(seen.transpose(1, 2).reshape(batch, length, -1))
+        y = self.ffn_norm(x)
+        return x + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
+
+
+class Llama(nn.Module):
+    """Token ids in, logits out; the embedding also reads the logits (tied)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.token_embd = nn.Embedding(shape.n_vocab, shape.width)
+        self.blk = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
+        self.output_norm = Norm(shape.width, shape.norm_epsilon)
+        cosine, sine = rotary_table(shape.n_context, shape.head_width, shape.rope_theta)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+        self._start()
+
+    def _start(self) -> None:
+        """Draw the first weights; what writes to the stream starts smaller in a deeper model."""
+        for name, weight in self.named_parameters():
+            if weight.ndim < 2:
+                continue
+            std = 0.02 if "embd" in name else weight.shape[1] ** -0.5
+            if name.endswith(("attn_output.weight", "ffn_down.weight")):
+                std /= math.sqrt(2 * self.shape.n_layers)
+            nn.init.normal_(weight, std=std)
+
+    def forward(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, V]
+        return F.linear(self.hidden(ids), self.token_embd.weight)
+
+    def hidden(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, D]
+        """Return the normalised states that the embedding turns into logits."""
+        x = self.token_embd(ids)
+        cosine, sine = self.cosine[: ids.shape[1]].to(x.dtype), self.sine[: ids.shape[1]].to(x.dtype)
+        for block in self.blk:
+            x = block(x, cosine, sine)
+        return self.output_norm(x)
+
+    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:  # [B, T], [B, T] -> scalar
+        """Return the mean cross-entropy in nats over targets that are not -100."""
+        kept = targets >= 0
+        logits = F.linear(self.hidden(ids)[kept], self.token_embd.weight)
+        return F.cross_entropy(logits.float(), targets[kept])
+
+    @property
+    def n_parameters(self) -> int:
+        """Return the number of trained numbers."""
+        return sum(weight.numel() for weight in self.parameters())
