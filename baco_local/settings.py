@@ -1,0 +1,121 @@
+"""Everything that decides a text, apart from prompt and seed: one frozen value, made from named knobs.
+
+Reads no file; knows no model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from baco_local.config import BoundaryRule, ContentFrom, DecodeOptions, Guards, StopRule, Uncertainty
+from baco_local.errors import UsageError
+from baco_local.routing.base import Router
+from baco_local.sampling.steps import SamplingOptions
+from baco_local.types import Detail, Role
+
+__all__ = ["Knobs", "Settings"]
+
+
+class Knobs(TypedDict, total=False):
+    """Keywords of ``Settings.turn``, ``Pair.stream`` and ``Pair.generate``.
+
+    Sampling knobs turn both models; ``base_sampling`` and ``aligned_sampling`` take the same names for one of them.
+    """
+
+    router: str | Router
+    diversity: float
+    threshold: float | None
+    boundary: BoundaryRule
+    joiners: bool
+    start: Role
+    stop_rule: StopRule
+    content_from: ContentFrom | None
+    uncertainty: Uncertainty
+    guards: Guards
+    max_tokens: int
+    stop: tuple[str, ...]
+    ignore_end: bool
+    detail: Detail
+    n_rivals: int
+    frame: str
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical: float
+    top_nsigma: float
+    repeat_penalty: float
+    repeat_last_n: int
+    presence_penalty: float
+    frequency_penalty: float
+    xtc_probability: float
+    xtc_threshold: float
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    dry_penalty_last_n: int
+    logit_bias: tuple[tuple[int, float], ...]
+    grammar: str | None
+    json_schema: str | None
+    samplers: str
+    base_sampling: Mapping[str, Any]
+    aligned_sampling: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a pair answers: routing, limits, and one set of sampling numbers per model."""
+
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    base: SamplingOptions = field(default_factory=SamplingOptions)
+    aligned: SamplingOptions = field(default_factory=SamplingOptions)
+    router: Router | None = None  # a callable of the user's own, in place of decode.router
+    frame: str = "qa"  # how the base model is asked: a name of text.frames, or the path of a template
+
+    def sampling(self, role: Role) -> SamplingOptions:
+        """Return the sampling numbers of one model."""
+        return self.base if role is Role.BASE else self.aligned
+
+    def turn(self, knobs: Mapping[str, Any]) -> Settings:
+        """Return new settings with some knobs turned; see ``Knobs`` for their names."""
+        decode, base, aligned, own = {}, {}, {}, {}
+        for name, value in knobs.items():
+            if name == "router" and isinstance(value, Callable):  # type: ignore[arg-type]
+                own["router"] = value
+            elif name == "router":
+                own["router"], decode["router"] = None, value
+            elif name == "frame":
+                own["frame"] = value
+            elif name in DECODE_KNOBS:
+                decode[name] = value
+            elif name in SAMPLING_KNOBS:
+                base.setdefault(name, value)
+                aligned.setdefault(name, value)
+            elif name in ("base_sampling", "aligned_sampling"):
+                (base if name == "base_sampling" else aligned).update(value)
+            else:
+                raise UsageError(f"{name!r} is not a setting{closest(name)}")
+        for name in (*base, *aligned):
+            if name not in SAMPLING_KNOBS:
+                raise UsageError(f"{name!r} is not a sampling setting{closest(name)}")
+        return dataclasses.replace(
+            self,
+            decode=dataclasses.replace(self.decode, **decode),
+            base=dataclasses.replace(self.base, **base),
+            aligned=dataclasses.replace(self.aligned, **aligned),
+            **own,
+        )
+
+
+def closest(name: str) -> str:
+    """Return a hint with the nearest known knob, or nothing."""
+    near = difflib.get_close_matches(name, Knobs.__annotations__, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+DECODE_KNOBS = frozenset(f.name for f in dataclasses.fields(DecodeOptions)) - {"router"}
+SAMPLING_KNOBS = frozenset(f.name for f in dataclasses.fields(SamplingOptions))
