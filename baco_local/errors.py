@@ -32,6 +32,7 @@ class BacoError(Exception):
     """A failure that the user can understand and act on; the message says what, which value, and what to do."""
 
     exit_code = 1
+    log: tuple[str, ...] = ()  # what llama.cpp said meanwhile, oldest first; for those who ask
 
 
 class UsageError(BacoError):

@@ -9,14 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from baco_local.errors import BackendError
 from baco_local.text.vocab import Vocab
 from baco_local.types import Rows, TokenIds
 
-__all__ = ["Feed", "Interrupted", "Model", "ModelInfo"]
+__all__ = ["CacheFull", "Feed", "Interrupted", "Model", "ModelInfo"]
 
 
 class Interrupted(Exception):  # noqa: N818 - a wish, not an error
     """A feed was given up because ``Model.cancelled`` said so; no sequence of that feed has changed."""
+
+
+class CacheFull(BackendError):  # noqa: N818 - a state that the engine acts upon
+    """The cells that the sequences of a model share are all taken; no sequence has changed."""
 
 
 @dataclass(frozen=True, slots=True)
