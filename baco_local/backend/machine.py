@@ -1,0 +1,54 @@
+"""What this computer offers: cores, free memory, devices; containers and their limits included.
+
+Knows no model; what fits where is decided in ``memory``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+__all__ = ["Device", "free_memory", "usable_cores"]
+
+CGROUP = Path("/sys/fs/cgroup")  # Linux: limits of the container we are in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Something that ggml can compute on."""
+
+    name: str
+    description: str
+    is_gpu: bool
+    free_bytes: int
+    total_bytes: int
+
+
+def usable_cores(cgroup: Path = CGROUP) -> int:
+    """Return the physical cores that this process may keep busy; never more threads than that, for they spin."""
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    quota, period, *_ = (*_words(cgroup / "cpu.max"), "max", "max")
+    if quota.isdecimal() and period.isdecimal() and int(period):
+        cores = min(cores, int(quota) // int(period))
+    return max(1, cores)
+
+
+def free_memory(cgroup: Path = CGROUP) -> int:
+    """Return the bytes that can be used without swapping."""
+    free = int(psutil.virtual_memory().available)
+    limit, used = _words(cgroup / "memory.max"), _words(cgroup / "memory.current")
+    if limit and used and limit[0].isdecimal() and used[0].isdecimal():
+        free = min(free, max(0, int(limit[0]) - int(used[0])))
+    return free
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
