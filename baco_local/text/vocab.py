@@ -1,15 +1,17 @@
-"""What the ids of a vocabulary mean, and whether two vocabularies can be paired.
+"""What the ids of a vocabulary mean.
 
-Pure data and pure checks on token tables; the tokenizer itself is handed in by the backend.
+Pure data; reads no file, and the tokenizer itself is handed in by the backend.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Protocol
 
-__all__ = ["Tokenize", "TokenKind", "Vocab"]
+__all__ = ["TokenKind", "Tokenize", "Vocab"]
 
 
 class TokenKind(IntFlag):
@@ -52,3 +54,8 @@ class Vocab:
     def __len__(self) -> int:
         """Return the number of ids, the width of a row of logits."""
         return len(self.texts)
+
+    def fingerprint(self) -> str:
+        """Hash the token table: equal for equal tables, in every process and on every machine."""
+        table = json.dumps([self.model, self.texts, self.kinds])
+        return hashlib.sha256(table.encode()).hexdigest()[:16]
