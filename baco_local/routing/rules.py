@@ -17,6 +17,7 @@ from baco_local.routing.words import ENGLISH, WordLists
 from baco_local.types import Role
 
 __all__ = [
+    "DEFAULT_SIGNALS",
     "Lock",
     "Signals",
     "always",
@@ -50,6 +51,9 @@ class Signals:
     content_from: ContentFrom | None = None  # None: either for punctuation, base for function words
     uncertainty: Uncertainty = Uncertainty.BASE
     words: WordLists = ENGLISH
+
+
+DEFAULT_SIGNALS = Signals()
 
 
 def measured_max_p(step: StepView, uncertainty: Uncertainty = Uncertainty.BASE) -> float:
@@ -101,14 +105,14 @@ def locked(lock: Lock, rule: Router) -> Router:
     return lambda step: ALIGNED_LOCKED if lock(step) else rule(step)
 
 
-def punctuation_lock(content_from: ContentFrom = ContentFrom.EITHER, words: WordLists = ENGLISH) -> Lock:
-    """Lock where a watched token is punctuation or layout."""
-    return _watch(words.is_format, content_from)
+def punctuation_lock(signals: Signals = DEFAULT_SIGNALS) -> Lock:
+    """Lock where a watched token is punctuation or layout; by default either side's."""
+    return _watch(signals.words.is_format, signals.content_from or ContentFrom.EITHER)
 
 
-def function_word_lock(content_from: ContentFrom = ContentFrom.BASE, words: WordLists = ENGLISH) -> Lock:
-    """Lock where a watched token is a function word."""
-    return _watch(words.is_function, content_from)
+def function_word_lock(signals: Signals = DEFAULT_SIGNALS) -> Lock:
+    """Lock where a watched token is a function word; by default the base side's."""
+    return _watch(signals.words.is_function, signals.content_from or ContentFrom.BASE)
 
 
 def content(lock: Lock, diversity: float = 5.0) -> Router:
@@ -129,16 +133,14 @@ def content(lock: Lock, diversity: float = 5.0) -> Router:
     return router
 
 
-def punctuation(diversity: float = 5.0, signals: Signals | None = None) -> Router:
+def punctuation(diversity: float = 5.0, signals: Signals = DEFAULT_SIGNALS) -> Router:
     """Let base speak where no watched token is punctuation or layout (PUNC)."""
-    signals = signals or Signals()
-    return content(punctuation_lock(signals.content_from or ContentFrom.EITHER, signals.words), diversity)
+    return content(punctuation_lock(signals), diversity)
 
 
-def function_words(diversity: float = 5.0, signals: Signals | None = None) -> Router:
+def function_words(diversity: float = 5.0, signals: Signals = DEFAULT_SIGNALS) -> Router:
     """Let base speak where the watched token is no function word (FC)."""
-    signals = signals or Signals()
-    return content(function_word_lock(signals.content_from or ContentFrom.BASE, signals.words), diversity)
+    return content(function_word_lock(signals), diversity)
 
 
 def _watch(test: Callable[[str], bool], content_from: ContentFrom) -> Lock:
