@@ -1,0 +1,182 @@
+"""The terminal as it is: which stream takes colour, how wide it is, and which hues can be read on it.
+
+Knows no model and no command. What is written to stdout is data; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import IO, NoReturn
+
+from rich.color import ColorSystem
+from rich.console import COLOR_SYSTEMS, Console
+from rich.style import Style
+from rich.theme import Theme as RichTheme
+
+from baco_local.types import Role
+
+__all__ = ["MEASURE", "THEMES", "Paint", "Screen", "Theme", "ThemeName"]
+
+MEASURE = 100  # columns of running text, however wide the terminal: longer lines are hard to read
+
+
+class ThemeName(StrEnum):
+    """Which hues are used."""
+
+    AUTO = "auto"  # as COLORFGBG says, else the terminal's own sixteen colours
+    DARK = "dark"
+    LIGHT = "light"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Theme:
+    """Rich styles by what they mean; base is one hue *and* underlined, so that colour is never alone."""
+
+    base: str
+    aligned: str = "none"
+    muted: str
+    accent: str
+    good: str
+    warn: str
+    bad: str
+
+
+THEMES: dict[str, Theme] = {
+    "neutral": Theme(base="magenta underline", muted="dim", accent="cyan", good="green", warn="yellow", bad="red"),
+    "dark": Theme(
+        base="underline color(213)",
+        muted="color(246)",
+        accent="color(117)",
+        good="color(114)",
+        warn="color(221)",
+        bad="color(210)",
+    ),
+    "light": Theme(
+        base="underline color(127)",
+        muted="color(242)",
+        accent="color(25)",
+        good="color(28)",
+        warn="color(130)",
+        bad="color(124)",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """What stands before and after the text of one voice: terminal codes, and marks that a reader sees."""
+
+    start: str = ""
+    stop: str = ""
+    opening: str = ""  # a visible mark, one column
+    closing: str = ""
+
+
+class DataConsole(Console):
+    """A console that lets the caller end quietly when the reader of a pipe has gone."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Hand the closed pipe on instead of leaving with code 1."""
+        raise BrokenPipeError
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Both streams of one run, and how they are painted."""
+
+    out: Console  # stdout: text and JSON, nothing else
+    err: Console  # stderr: banner, progress, speed, warnings
+    theme: Theme
+    mark: bool = False  # brackets around base text
+    quiet: bool = False
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        no_color: bool = False,
+        mark: bool = False,
+        quiet: bool = False,
+        theme: ThemeName = ThemeName.AUTO,
+        environ: Mapping[str, str] | None = None,
+    ) -> Screen:
+        """Look at both streams; NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed by rich."""
+        chosen = THEMES[pick(theme, os.environ if environ is None else environ)]
+        return cls(
+            console(sys.stdout, chosen, no_color=no_color),
+            console(sys.stderr, chosen, no_color=no_color),
+            chosen,
+            mark=mark,
+            quiet=quiet,
+        )
+
+    @property
+    def live(self) -> bool:
+        """Return whether a reader watches stdout grow."""
+        return self.out.file.isatty()
+
+    @property
+    def columns(self) -> int:
+        """Return the width of the terminal as it is now."""
+        return shutil.get_terminal_size().columns
+
+    @property
+    def measure(self) -> int | None:
+        """Return the width at which text wraps; None on a pipe, where it does not."""
+        return min(self.columns - 1, MEASURE) if self.live else None
+
+    def paints(self) -> dict[Role, Paint]:
+        """Return how each voice is written to stdout."""
+        base = paint(self.out, self.theme.base)
+        if self.mark:
+            base = Paint(base.start, base.stop, "⟦", "⟧")
+        return {Role.BASE: base, Role.ALIGNED: paint(self.out, self.theme.aligned)}
+
+    def styled(self, text: str, style: str) -> str:
+        """Return text with the codes of a style, as stdout takes them."""
+        codes = paint(self.out, style)
+        return f"{codes.start}{text}{codes.stop}"
+
+    def write(self, text: str) -> None:
+        """Send text to stdout at once, unchanged."""
+        if text:
+            self.out.file.write(text)
+            self.out.file.flush()
+
+    def say(self, text: str, style: str = "muted") -> None:
+        """Print one line for people on stderr, unless they asked for quiet."""
+        if not self.quiet:
+            self.err.print(text, style=style, markup=False, highlight=False)
+
+
+def console(file: IO[str], theme: Theme, *, no_color: bool) -> Console:
+    """Return a rich console on a stream."""
+    styles = {name: getattr(theme, name) for name in ("base", "aligned", "muted", "accent", "good", "warn", "bad")}
+    return DataConsole(
+        file=file, theme=RichTheme(styles), no_color=True if no_color else None, highlight=False, soft_wrap=False
+    )
+
+
+def paint(target: Console, style: str) -> Paint:
+    """Return the codes that a console would put around text of a style; none where it takes none."""
+    system: ColorSystem | None = COLOR_SYSTEMS.get(target.color_system or "")
+    parsed = Style.parse(style)
+    if target.no_color:
+        parsed = parsed.without_color
+    start, _, stop = parsed.render("\0", color_system=system).partition("\0")
+    return Paint(start, stop)
+
+
+def pick(theme: ThemeName, environ: Mapping[str, str]) -> str:
+    """Return the name of the hues to use; COLORFGBG ends in the background: 0-6 and 8 are dark, as rxvt set it."""
+    if theme is not ThemeName.AUTO:
+        return theme.value
+    background = environ.get("COLORFGBG", "").rpartition(";")[2]
+    if not background.isdecimal():
+        return "neutral"
+    return "light" if int(background) in (7, *range(9, 16)) else "dark"

@@ -1,0 +1,274 @@
+"""Words for the screen: the two-voice stream, the lines around it, errors.
+
+Turns tokens and numbers into text; knows no model, and never writes a token twice.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.cells import cell_len
+from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
+
+from baco_cli.console import Paint, Screen
+from baco_local.engine.answer import Answer, Token
+from baco_local.types import FinishReason, Role
+
+__all__ = [
+    "ROOM",
+    "StatusLine",
+    "Tally",
+    "TokenWriter",
+    "figures",
+    "finish_words",
+    "show_error",
+    "show_note",
+    "visible",
+]
+
+ROOM = 20  # columns: a word that starts nearer to the margin waits until all of it is known
+
+
+class TokenWriter:
+    """Text of two voices in, terminal text out: appended, wrapped at words, each character in its speaker's paint.
+
+    ``feed`` and ``flush`` return what is to be written now. However the text is cut into feeds, the total is the same.
+    White space belongs to base where base wrote on both sides of it. A measure of None wraps nothing.
+    """
+
+    def __init__(self, paints: Mapping[Role, Paint], measure: int | None = None) -> None:
+        self._paints = paints
+        self.measure = measure  # may be changed at any time: the terminal was resized
+        self.column = 0
+        self._out: list[tuple[Role | None, str]] = []
+        self._gap: list[str] = []  # white space that waits for the word after it
+        self._word: list[tuple[Role | None, str]] | None = None  # a word that waits for its end
+        self._in_word = False
+        self._last: Role | None = None  # who wrote the last visible character
+
+    def feed(self, text: str, speaker: Role) -> str:
+        """Return what can be written once this text is known."""
+        if self.measure is not None:
+            text = visible(text)
+        for char in text:
+            self._take(char, speaker)
+        return self._drain()
+
+    def flush(self) -> str:
+        """Return the rest; on a terminal without the white space at the end."""
+        self._end_word()
+        self._close_mark()
+        if self.measure is None:
+            self._emit_gap(None)
+        self._gap.clear()
+        self._last = None
+        return self._drain()
+
+    def _take(self, char: str, speaker: Role) -> None:
+        if char.isspace():
+            self._end_word()
+            self._gap.append(char)
+            return
+        if self._word is not None and cell_len(char) == 2:  # east asian text breaks anywhere
+            self._end_word()
+        if speaker is not self._last:
+            self._close_mark()
+        if not self._in_word:
+            self._start_word(speaker)
+        if speaker is not self._last:
+            self._put(self._paints[speaker].opening, speaker)
+        self._put(char, speaker)
+        self._last = speaker
+
+    def _start_word(self, speaker: Role) -> None:
+        """Settle the white space before a word; near the margin, keep both until the word is known."""
+        self._in_word = True
+        owner = speaker if speaker is self._last else None
+        after_break = "\n" in self._gap
+        if self.measure is None or after_break:
+            self._emit_gap(owner)
+        if self.measure is None or self.column + len(self._gap) < self.measure - ROOM:
+            self._emit_gap(owner)
+        else:
+            self._word = [(owner, space) for space in self._gap]
+            self._gap.clear()
+
+    def _end_word(self) -> None:
+        self._in_word = False
+        if self._word is None:
+            return
+        held, self._word = self._word, None
+        assert self.measure is not None
+        if self.column + sum(cell_len(char) for _, char in held) > self.measure and self.column:
+            self._emit("\n", None)
+            while held and held[0][1] == " ":
+                held.pop(0)
+        for owner, char in held:
+            self._emit(char, owner)
+
+    def _close_mark(self) -> None:
+        if self._last is not None:
+            self._put(self._paints[self._last].closing, self._last)
+
+    def _put(self, char: str, owner: Role) -> None:
+        if not char:
+            return
+        if self._word is not None:
+            self._word.append((owner, char))
+        else:
+            self._emit(char, owner)
+
+    def _emit_gap(self, owner: Role | None) -> None:
+        for space in self._gap:
+            self._emit(space, owner)
+        self._gap.clear()
+
+    def _emit(self, char: str, owner: Role | None) -> None:
+        if char == "\n":
+            self.column, owner = 0, None
+        else:
+            width = cell_len(char)
+            if self.measure is not None and self.column + width > self.measure and self._paints_mark(char):
+                self._out.append((None, "\n"))
+                self.column = 0
+            self.column += width
+        self._out.append((owner, char))
+
+    def _paints_mark(self, char: str) -> bool:
+        """Return whether a character may be put on a new line; a closing mark stays with its word."""
+        return all(char != paint.closing for paint in self._paints.values())
+
+    def _drain(self) -> str:
+        """Join what was emitted, with one pair of codes around each run of one speaker."""
+        parts: list[str] = []
+        run: list[str] = []
+        owner: Role | None = None
+        for whose, char in [*self._out, (None, "")]:
+            if whose is not owner or not char:
+                paint = self._paints[owner] if owner is not None and run else Paint()
+                parts += (paint.start, *run, paint.stop)
+                run, owner = [], whose
+            run.append(char)
+        self._out.clear()
+        return "".join(parts)
+
+
+def visible(text: str) -> str:
+    """Return text that cannot move the cursor or change the terminal: controls become signs, a tab four spaces."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char == "\n" or unicodedata.category(char) != "Cc" else CONTROLS.get(char, "\ufffd") for char in text
+    )
+
+
+CONTROLS = {"\t": "    ", "\r": ""} | {chr(code): chr(0x2400 + code) for code in range(32) if code not in (9, 10, 13)}
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running figures of one answer, for a line that is shown while it is written."""
+
+    n_tokens: int = 0
+    n_base: int = 0
+    switches: int = 0
+    tokens_per_s: float = 0.0
+    _first_s: float = field(default=0.0, repr=False)
+    _last: Role | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, answer: Answer) -> Tally:
+        """Return the figures of a finished answer."""
+        tally = cls()
+        for token in answer.tokens:
+            tally.add(token)
+        return tally
+
+    def add(self, token: Token) -> None:
+        """Count one more token."""
+        if not self.n_tokens:
+            self._first_s = token.elapsed_s
+        self.n_tokens += 1
+        self.n_base += token.speaker is Role.BASE
+        self.switches += self._last is not None and self._last is not token.speaker
+        self._last = token.speaker
+        elapsed_s = token.elapsed_s - self._first_s
+        self.tokens_per_s = (self.n_tokens - 1) / elapsed_s if elapsed_s > 0 else 0.0
+
+    @property
+    def base_share(self) -> float:
+        """Return base tokens / all tokens; 0 for an empty answer."""
+        return self.n_base / max(1, self.n_tokens)
+
+
+def figures(tally: Tally, *, dial: str, seed: int | None = None) -> str:
+    """Return ``base 31 % · 14 switches · 27 tok/s · d=5 · seed 123``."""
+    parts = [f"base {100 * tally.base_share:.0f} %", f"{tally.switches} switch{'es' * (tally.switches != 1)}"]
+    if tally.tokens_per_s:
+        parts.append(f"{tally.tokens_per_s:.{0 if tally.tokens_per_s >= 10 else 1}f} tok/s")
+    parts.append(dial)
+    if seed is not None:
+        parts.append(f"seed {seed}")
+    return " · ".join(parts)
+
+
+def finish_words(answer: Answer) -> str | None:
+    """Return why an answer ended, where that is not simply its end."""
+    match answer.finish:
+        case FinishReason.END:
+            return None
+        case FinishReason.STOP:
+            return f"stopped at {answer.stop!r}"
+        case FinishReason.LENGTH:
+            return f"cut at {len(answer.tokens)} tokens; -n N allows more"
+        case FinishReason.CONTEXT:
+            return "the context is full; -c N makes it larger where the models allow it"
+        case FinishReason.CANCELLED:
+            return "stopped"
+
+
+def show_error(screen: Screen, message: str, *, hints: tuple[str, ...] = (), exit_code: int = 1) -> None:
+    """Print what failed, then what to do, then the exit code."""
+    first, *rest = message.splitlines() or [""]
+    screen.err.print(f"[bad]✘[/bad] {escape(first)}", highlight=False)
+    for line in (*rest, *hints):
+        screen.err.print(Padding(Text(line.strip()), (0, 0, 0, 4)))
+    screen.err.print(Padding(Text(f"(exit {exit_code})", style="muted"), (0, 0, 0, 4)))
+
+
+def show_note(screen: Screen, note: str) -> None:
+    """Print something that the user should know and that stops nothing."""
+    if not screen.quiet:
+        screen.err.print(f"[warn]⚠[/warn] {escape(note)}", highlight=False)
+
+
+class StatusLine:
+    """One line on stderr that is written over and finally wiped; silent where nobody watches."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._file = screen.err.file
+        self._screen = screen
+        self._live = screen.err.is_terminal and not screen.err.is_dumb_terminal and not screen.quiet
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Replace what the line says."""
+        if self._live:
+            muted = Text(text, style="muted", no_wrap=True)
+            muted.truncate(self._screen.columns - 1, overflow="ellipsis")
+            with self._screen.err.capture() as painted:
+                self._screen.err.print(muted, end="")
+            self._file.write(f"\r\x1b[2K{painted.get()}")
+            self._file.flush()
+            self._shown = True
+
+    def clear(self) -> None:
+        """Wipe the line."""
+        if self._shown:
+            self._file.write("\r\x1b[2K")
+            self._file.flush()
+            self._shown = False
