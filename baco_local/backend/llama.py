@@ -283,7 +283,8 @@ class LlamaModel:
         self._width, self._n_outputs = len(self.vocab), n_outputs
         self._lengths = [0] * self.n_sequences
         self._batch = Batch(self.n_batch)
-        self._rows_at, self._rows = 0, np.empty((0, self._width), np.float32)
+        self._rows = np.empty((self.n_sequences, self._width), np.float32)  # grows with what is asked for
+        self._rows_at: int = self._rows.ctypes.data
         self._raised: BaseException | None = None
         self._watch = lc.ggml_abort_callback(self._wants_to_stop)  # kept alive as long as the context
         self._ignore = lc.ggml_abort_callback()  # a null pointer
@@ -303,7 +304,8 @@ class LlamaModel:
     def feed(self, feeds: Sequence[Feed]) -> list[Rows]:
         """Read ids of many sequences together and return the wanted rows, [n_rows, V] per feed.
 
-        The rows may be views that the next ``feed`` overwrites. Whatever is raised, no sequence has changed.
+        The rows lie in memory of this model that the next ``feed`` overwrites. Whatever is raised, no sequence has
+        changed; one of a model that cannot rewind may have been emptied.
 
         Raises:
             CacheFull: no cell is left that the sequences of this context share.
@@ -311,21 +313,19 @@ class LlamaModel:
             BackendError: llama.cpp failed.
 
         """
-        n_ids = self._check(feeds)
-        decodes = cut(feeds, self.n_batch, self._n_outputs)
-        found: list[list[Rows]] = [[] for _ in feeds]
+        n_ids, n_rows = self._check(feeds)
+        if n_rows > len(self._rows):
+            self._rows = np.empty((n_rows, self._width), np.float32)
+            self._rows_at = self._rows.ctypes.data
         stoppable = n_ids > LONG_FEED and self.cancelled is not None and self._can_restore(feeds)
         try:
             if stoppable:
                 lc.llama_set_abort_callback(self._context, self._watch, None)
-            for number, pieces in enumerate(decodes, start=1):
-                rows, at = self._decode(feeds, pieces), 0
-                for piece in pieces:
-                    part = rows[at : at + piece.n_rows]
-                    found[piece.feed].append(part if number == len(decodes) else part.copy())
-                    at += piece.n_rows
-                if stoppable and number < len(decodes) and self._wants_to_stop(None):
+            at = 0
+            for pieces in cut(feeds, self.n_batch, self._n_outputs):
+                if stoppable and self._wants_to_stop(None):
                     self._report(STOPPED, 0)
+                at = self._decode(feeds, pieces, at)
         except BaseException:
             for feed in feeds:
                 self._restore(feed)
@@ -333,15 +333,18 @@ class LlamaModel:
         finally:
             if stoppable:
                 lc.llama_set_abort_callback(self._context, self._ignore, None)
+        rows, at = [], 0
         for feed in feeds:
             self._lengths[feed.sequence] = feed.position + len(feed.ids)
-        return [parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else self._rows[:0] for parts in found]
+            rows.append(self._rows[at : at + feed.n_rows])
+            at += feed.n_rows
+        return rows
 
-    def _check(self, feeds: Sequence[Feed]) -> int:
-        """Refuse what llama.cpp would answer with an abort or a riddle; return the number of ids."""
+    def _check(self, feeds: Sequence[Feed]) -> tuple[int, int]:
+        """Refuse what llama.cpp would answer with an abort or a riddle; count ids and rows."""
         if not self._context:
             raise ValueError("this model was closed")
-        total = 0
+        n_ids = all_rows = 0
         for feed in feeds:
             sequence, position, ids, n_rows = feed.sequence, feed.position, feed.ids, feed.n_rows
             n = len(ids)
@@ -356,32 +359,28 @@ class LlamaModel:
             low, high = (min(ids), max(ids)) if n else (0, 0)
             if low < 0 or high >= self._width:
                 raise ValueError(f"id {low if low < 0 else high} is not one of the {self._width} of this vocabulary")
-            total += n
+            n_ids, all_rows = n_ids + n, all_rows + n_rows
         if len(feeds) > 1 and len({feed.sequence for feed in feeds}) < len(feeds):
             raise ValueError("a sequence is fed twice at once")
-        return total
+        return n_ids, all_rows
 
-    def _decode(self, feeds: Sequence[Feed], pieces: list[Piece]) -> Rows:
-        """Compute one batch and return its rows as views, [outputs, V]."""
+    def _decode(self, feeds: Sequence[Feed], pieces: list[Piece], first_row: int) -> int:
+        """Compute one batch, keep its rows from ``first_row`` on, and return the next free row."""
         batch, at, n_rows = self._batch, 0, 0
-        for piece in pieces:
-            feed = feeds[piece.feed]
-            whole = piece.stop - piece.first == len(feed.ids)
-            ids = feed.ids if whole else feed.ids[piece.first : piece.stop]
-            at = batch.put(at, ids, feed.position + piece.first, feed.sequence, piece.n_rows)
-            n_rows += piece.n_rows
+        for index, first, stop, wanted in pieces:
+            feed = feeds[index]
+            ids = feed.ids if stop - first == len(feed.ids) else feed.ids[first:stop]
+            at = batch.put(at, ids, feed.position + first, feed.sequence, wanted)
+            n_rows += wanted
         batch.raw.n_tokens = at
         code = lc.llama_decode(self._context, batch.raw)
         if code:
             self._report(code, at)
-        if not n_rows:
-            return self._rows[:0]
-        address = ctypes.addressof(lc.llama_get_logits(self._context).contents)  # waits for the computation
-        if address != self._rows_at:  # llama.cpp moves the buffer when more rows are asked for than before
-            room = (ctypes.c_float * (self._n_outputs * self._width)).from_address(address)
-            self._rows = np.ctypeslib.as_array(room).reshape(self._n_outputs, self._width)
-            self._rows_at = address
-        return self._rows[:n_rows]
+        if n_rows:  # copied, because llama.cpp frees its own buffer when it needs a larger one
+            size = 4 * self._width
+            source = lc.llama_get_logits(self._context)  # waits for the computation
+            ctypes.memmove(self._rows_at + first_row * size, source, n_rows * size)
+        return first_row + n_rows
 
     def _report(self, code: int, n_ids: int) -> NoReturn:
         if code == STOPPED:
@@ -461,7 +460,6 @@ class LlamaModel:
         if self._adapter:
             lc.llama_adapter_lora_free(self._adapter)
         self._context = self._memory = self._adapter = None
-        self._rows, self._rows_at = np.empty((0, self._width), np.float32), 0  # its memory is gone
         self._weights.give_back()
 
 
