@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from baco_local.types import Row
 
-__all__ = ["Spread", "jensen_shannon", "likeliest", "log_softmax_at", "mean_spread", "softmax", "spread"]
+__all__ = [
+    "Spread",
+    "jensen_shannon",
+    "likeliest",
+    "log_normaliser",
+    "log_softmax_at",
+    "mean_spread",
+    "softmax",
+    "spread",
+]
 
 TINY = np.float32(1e-38)  # below every probability that counts, above float32's zero
 
@@ -47,6 +56,12 @@ def mean_spread(a: Row, b: Row) -> Spread:  # [V], [V]
     mean *= np.float32(0.5)
     top = int(mean.argmax())
     return Spread(top, float(mean[top]), _entropy_of(mean), 0.0)
+
+
+def log_normaliser(row: Row) -> float:  # [V]
+    """Return the log of the sum of the exponentials."""
+    peak = row[row.argmax()]
+    return float(peak) + math.log(float(np.exp(row - peak).sum(dtype=np.float64)))
 
 
 def log_softmax_at(row: Row, token: int, log_z: float) -> float:
