@@ -41,6 +41,6 @@ def opens_word(piece: bytes, text: str, *, joiners: bool = True) -> bool:
         return False
     if not joiners:
         return True
-    if first in IN_WORDS and last.isalnum():
+    if first in IN_WORDS and unicodedata.category(last)[0] in "LNM":
         return False
     return not (first in IN_NUMBERS and last.isdigit())
