@@ -42,12 +42,12 @@ class PairCard:
         if not isinstance(card, dict):
             raise ModelFileError(f"the card {str(path)!r} holds no JSON object")
         for key, kind in (("name", str), ("notice", str), ("sampling", dict), ("calibration", dict)):
-            if not isinstance(card.get(key, kind()), kind):
+            if not isinstance(card.get(key), kind | None):
                 raise ModelFileError(f"the card {str(path)!r} has {key} = {card[key]!r}; that is of the wrong type")
         return cls(
-            name=card.get("name", name),
-            notice=card.get("notice", notice),
-            sampling=card.get("sampling", {}),
+            name=card.get("name") or name,
+            notice=card.get("notice") or notice,
+            sampling=card.get("sampling") or {},
             calibration=card.get("calibration"),
             raw=card,
         )
