@@ -27,6 +27,8 @@ VERSIONS = (2, 3)  # 1 had other widths and is read by nobody any more
 MOST_ENTRIES = 1 << 24  # of one array; the largest vocabularies have 2 ** 18 tokens and 2 ** 19 merges
 MOST_TENSORS = 1 << 20
 MOST_BYTES = 1 << 24  # of one string; the longest chat templates have 2 ** 15
+MOST_LAYERS, MOST_EXPERTS = 512, 1024  # LLAMA_MAX_LAYERS, LLAMA_MAX_EXPERTS; beyond them llama.cpp aborts
+TOKENS = "tokenizer.ggml.tokens"
 KEPT_NUMBERS = 1 << 12  # arrays up to this length are kept: one number per layer, never one per token
 
 
@@ -63,6 +65,7 @@ class GgufHeader:
     data_start: int
     values: dict[str, Value]  # numbers, texts and short arrays of numbers
     counts: dict[str, int]  # lengths of all arrays
+    repeated_token: str | None  # a token text that stands twice in the vocabulary
     tensors: tuple[Tensor, ...]
 
     def text(self, key: str) -> str | None:
@@ -149,17 +152,19 @@ class Cursor:
         self.at += n
         return self.data[self.at - n : self.at].decode("utf-8", "replace")
 
-    def skip_texts(self, n: int) -> None:
-        """Pass over an array of strings."""
-        at, data, read = self.at, self.data, U64.unpack_from
+    def skip_texts(self, n: int) -> list[int]:
+        """Pass over an array of strings; return where each one ends."""
+        at, data, read, ends = self.at, self.data, U64.unpack_from, []
         try:
             for _ in range(n):
                 at += 8 + read(data, at)[0]
+                ends.append(at)
         except (struct.error, OverflowError) as error:
             raise Malformed("its header is cut off") from error
         if at > self.size:
             raise Malformed("its header is cut off")
         self.at = at
+        return ends
 
     def array(self) -> tuple[int, Value]:
         """Read an array; return its length and, when it is a short one of numbers, the numbers."""
@@ -212,12 +217,16 @@ def _parse(path: Path, cursor: Cursor) -> GgufHeader:
     n_values = cursor.whole(U64, MOST_TENSORS, "metadata entries")
     values: dict[str, Value] = {}
     counts: dict[str, int] = {}
+    repeated = None
     for _ in range(n_values):
         key, kind = cursor.text(), int(cursor.one(U32))
         if kind == STRING:
             values[key] = cursor.text()
         elif kind == ARRAY:
+            start = cursor.at + U32.size + U64.size
             counts[key], numbers = cursor.array()
+            if key == TOKENS:
+                repeated = _repeated(cursor, start, counts[key])
             if numbers:
                 values[key] = numbers
         elif kind in NUMBERS:
@@ -225,11 +234,25 @@ def _parse(path: Path, cursor: Cursor) -> GgufHeader:
         else:
             raise Malformed(f"its entry {key[:80]!r} has the unknown type {kind}")
     tensors = tuple(_tensor(cursor) for _ in range(n_tensors))
-    header = GgufHeader(path, version, cursor.size, 0, values, counts, tensors)
-    alignment = header.number("general.alignment", 32)
-    if alignment < 1:
+    alignment = values.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment < 1:
         raise Malformed(f"its alignment is {alignment}")
-    return GgufHeader(path, version, cursor.size, -(-cursor.at // alignment) * alignment, values, counts, tensors)
+    data_start = -(-cursor.at // alignment) * alignment
+    return GgufHeader(path, version, cursor.size, data_start, values, counts, repeated, tensors)
+
+
+def _repeated(cursor: Cursor, start: int, n: int) -> str | None:
+    """Return a text that stands twice in the array of strings at ``start``; llama.cpp aborts over it."""
+    after, cursor.at = cursor.at, start
+    seen: set[bytes] = set()
+    for end in cursor.skip_texts(n):
+        text = cursor.data[start + U64.size : end]
+        if text and text in seen:  # llama.cpp gives empty ones a name of their own
+            cursor.at = after
+            return text.decode("utf-8", "replace")
+        seen.add(text)
+        start = end
+    return None
 
 
 def _tensor(cursor: Cursor) -> Tensor:
@@ -289,7 +312,7 @@ def _summary(header: GgufHeader) -> GgufSummary:
         n_parameters=sum(tensor.n_numbers for tensor in tensors),
         n_layers=header.number(f"{architecture}.block_count"),
         n_ctx_train=header.number(f"{architecture}.context_length"),
-        n_vocab=header.counts.get("tokenizer.ggml.tokens", 0),
+        n_vocab=header.counts.get(TOKENS, 0),
         tokenizer=header.text("tokenizer.ggml.model") or "",
         chat_template=header.text("tokenizer.chat_template"),
         cache_width_k=width_k,
@@ -367,6 +390,19 @@ def _not_a_model(header: GgufHeader, summary: GgufSummary) -> str | None:
         return f"is an embedding model ({architecture}) and cannot continue text; give a causal language model"
     if not summary.n_vocab or summary.tokenizer in ("", "no_vocab", "none"):
         return "has no tokenizer; convert the model again with its tokenizer files"
+    if header.repeated_token is not None:
+        return f"names the token {header.repeated_token!r} twice; convert the model again"
+    return _beyond_llama_cpp(header, architecture)
+
+
+def _beyond_llama_cpp(header: GgufHeader, architecture: str) -> str | None:
+    """Return which number llama.cpp would end the process over; None = it would not."""
+    n_layers, n_experts = header.number(f"{architecture}.block_count"), header.number(f"{architecture}.expert_count")
+    n_used = header.number(f"{architecture}.expert_used_count")
+    if not 0 < n_layers <= MOST_LAYERS:
+        return f"says that it has {n_layers} layers; llama.cpp computes 1 to {MOST_LAYERS}; the file is damaged"
+    if n_experts > MOST_EXPERTS or n_used > n_experts or (n_experts and not n_used):
+        return f"says that it uses {n_used} of {n_experts} experts; the file is damaged or needs a newer llama.cpp"
     return None
 
 
@@ -443,10 +479,12 @@ FILE_TYPES = {  # llama_ftype
 }  # fmt: skip
 
 ENCODER, BOTH, DIFFUSION = "an embedding model", "an encoder-decoder model", "a diffusion model"
+DRAFTER = "the draft head of another model"
 NOT_CAUSAL = {
     "bert": ENCODER, "modern-bert": ENCODER, "nomic-bert": ENCODER, "nomic-bert-moe": ENCODER, "neo-bert": ENCODER,
     "jina-bert-v2": ENCODER, "jina-bert-v3": ENCODER, "eurobert": ENCODER, "gemma-embedding": ENCODER,
     "llama-embed": ENCODER, "t5encoder": ENCODER, "t5": BOTH, "wavtokenizer-dec": "half of a speech model",
+    "eagle3": DRAFTER, "dflash": DRAFTER, "gemma4-assistant": DRAFTER,
     "dream": DIFFUSION, "llada": DIFFUSION, "llada-moe": DIFFUSION, "rnd1": DIFFUSION,
 }  # fmt: skip
 

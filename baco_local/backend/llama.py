@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else ggml starts a debugger w
 import llama_cpp as lc
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
+from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
 from baco_local.backend.machine import Device, usable_cores
+from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
 from baco_local.errors import BackendError, BacoError, ModelFileError, UsageError
 from baco_local.text.vocab import TokenKind, Vocab
@@ -28,10 +32,10 @@ from baco_local.types import Rows, TokenIds
 
 __all__ = ["BuildFacts", "LlamaModel", "Weights", "build_facts", "load_weights", "open_model", "recent_log"]
 
-ROWS_PER_SEQUENCE = 16  # the buffer that holds them is paid for twice, once per context
 LONG_FEED = 32  # tokens; shorter feeds end before anybody could want to stop them
-PADDING = 256  # llama.cpp rounds the cells of a context up to this
 ALL_LAYERS = -1
+PREFIXES = re.compile(r"^(?:\w+: |error loading model: |error: )+")  # names of C functions, and what everybody says
+GPU, INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type
 NO_ROOM, STOPPED = 1, 2  # what llama_decode returns
 ERROR, CONTINUED = 4, 5  # ggml_log_level; the table in llama-cpp-python's _logger.py is wrong
 
@@ -62,8 +66,8 @@ def _complaints() -> str:
             lines.append(text)
         elif level == CONTINUED and lines:
             lines[-1] += text
-    words = [line.strip().removeprefix("error: ") for line in "".join(lines).splitlines()]
-    return "; ".join(dict.fromkeys(w for w in words if w)) or "llama.cpp gave no reason"
+    words = (PREFIXES.sub("", line.strip()) for line in "".join(lines).splitlines())
+    return "; ".join(dict.fromkeys(w for w in words if w and w != "failed to load model")) or "llama.cpp gave no reason"
 
 
 def _fail(kind: type[BacoError], what: str) -> NoReturn:
@@ -78,8 +82,8 @@ def _fail(kind: type[BacoError], what: str) -> NoReturn:
 class Weights:
     """One llama_model and its vocabulary; freed when its owner and every model opened on it have let go."""
 
-    def __init__(self, path: Path, handle: int, layers_offloaded: int) -> None:
-        self.path, self.handle, self.layers_offloaded = path, handle, layers_offloaded
+    def __init__(self, path: Path, handle: int, layers_offloaded: int, summary: GgufSummary) -> None:
+        self.path, self.handle, self.layers_offloaded, self.summary = path, handle, layers_offloaded, summary
         self.vocab_handle: int = lc.llama_model_get_vocab(handle)
         self.vocab = read_vocab(self)
         self.n_ctx_train: int = lc.llama_model_n_ctx_train(handle)
@@ -133,27 +137,39 @@ class Weights:
 
 
 def load_weights(path: Path, options: LoadOptions) -> Weights:
-    """Load one GGUF file; offload ``auto`` means all layers here, for what fits is planned before (``memory``)."""
+    """Load one GGUF file; offload ``auto`` means all layers here, for what fits is planned before (``memory``).
+
+    Raises:
+        ModelNotFoundError: nothing is there.
+        ModelFileError: it is not a model that can continue text, or llama.cpp cannot load it.
+
+    """
+    summary = check_model(path)
     params = lc.llama_model_default_params()
     can_offload = bool(lc.llama_supports_gpu_offload())
     n_gpu_layers = options.offload.layers if options.offload.kind is OffloadKind.LAYERS else ALL_LAYERS
     params.n_gpu_layers = n_gpu_layers if can_offload else 0
     params.load_mode = lc.LLAMA_LOAD_MODE_AUTO if options.mmap else lc.LLAMA_LOAD_MODE_NONE
     shares = options.tensor_split
-    if len(shares) > lc.llama_max_devices():
-        raise UsageError(f"tensor split names {len(shares)} devices; this llama.cpp knows {lc.llama_max_devices()}")
     if shares:
+        if len(shares) > lc.llama_max_devices() or min(shares) < 0 or sum(shares) <= 0:
+            raise UsageError(f"tensor split is {shares}; give one share per device, at most {lc.llama_max_devices()}")
         room = (ctypes.c_float * lc.llama_max_devices())(*shares)
         params.tensor_split = ctypes.cast(room, ctypes.POINTER(ctypes.c_float))
-    if can_offload and options.main_gpu and not shares:
+    n_gpus = sum(device.is_gpu for device in devices()) if can_offload else 0
+    if options.main_gpu and not 0 <= options.main_gpu < n_gpus:
+        raise UsageError(f"main GPU is {options.main_gpu}; this llama.cpp sees {n_gpus} of them, counted from 0")
+    if options.main_gpu and not shares:
         params.split_mode, params.main_gpu = lc.LLAMA_SPLIT_MODE_NONE, options.main_gpu
     _said.clear()
     handle = lc.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
+        if "unknown model architecture" in _complaints():
+            _fail(ModelFileError, f"{path} needs a newer llama.cpp than {version()} or another model")
         _fail(ModelFileError, f"{path} cannot be loaded")
     n_layers = lc.llama_model_n_layer(handle) + 1  # llama.cpp counts the output as one more
     offloaded = n_layers if params.n_gpu_layers < 0 else min(params.n_gpu_layers, n_layers)
-    return Weights(path, handle, offloaded)
+    return Weights(path, handle, offloaded, summary)
 
 
 # --- vocabulary ---------------------------------------------------------------------------------------------------
@@ -484,7 +500,7 @@ def open_model(
     known = (params.n_ctx, params.n_batch, params.n_ubatch, params.type_k, params.swa_full)
     if known != (512, 2048, 512, CACHE_TYPES[CacheType.F16], True):
         raise BackendError(f"this llama.cpp {version()} has other structs than llama-cpp-python {lc.__version__}")
-    params.n_ctx = -(-n_ctx * n_sequences // PADDING) * PADDING
+    params.n_ctx = cells(n_ctx, n_sequences)
     params.n_batch, params.n_ubatch = options.batch_size, options.ubatch_size
     params.n_seq_max, params.kv_unified = n_sequences, True  # one pass for any mix; free forks
     params.n_outputs_max = n_outputs = n_sequences * ROWS_PER_SEQUENCE
@@ -496,6 +512,7 @@ def open_model(
     _said.clear()
     adapter_handle = None
     if adapter is not None:
+        check_adapter(adapter, weights.summary)
         adapter_handle = lc.llama_adapter_lora_init(weights.handle, os.fsencode(adapter))
         if not adapter_handle:
             _fail(ModelFileError, f"{adapter} is not an adapter for {weights.path.name}")
@@ -570,7 +587,8 @@ def devices() -> tuple[Device, ...]:
             Device(
                 name=name(device).decode("utf-8", "replace"),
                 description=description(device).decode("utf-8", "replace").strip(),
-                is_gpu=kind(device) in (1, 2),  # GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
+                is_gpu=kind(device) in (GPU, INTEGRATED_GPU),
+                shares_memory=kind(device) != GPU or sys.platform == "darwin",
                 free_bytes=free.value,
                 total_bytes=total.value,
             )

@@ -23,6 +23,7 @@ class Device:
     name: str
     description: str
     is_gpu: bool
+    shares_memory: bool  # its memory is the computer's own: integrated GPUs, Apple
     free_bytes: int
     total_bytes: int
 
