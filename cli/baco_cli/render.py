@@ -6,12 +6,12 @@ Turns tokens and numbers into text; knows no model, and never writes a token twi
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
-from rich.markup import escape
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from baco_cli.console import Paint, Screen
@@ -30,6 +30,7 @@ __all__ = [
     "visible",
 ]
 
+MARGIN = " " * 4
 ROOM = 20  # columns: a word that starts nearer to the margin waits until all of it is known
 
 
@@ -231,19 +232,31 @@ def finish_words(answer: Answer) -> str | None:
             return "stopped"
 
 
-def show_error(screen: Screen, message: str, *, hints: tuple[str, ...] = (), exit_code: int = 1) -> None:
-    """Print what failed, then what to do, then the exit code."""
+def show_error(screen: Screen, message: str, *, exit_code: int = 1, log: Sequence[str] = ()) -> None:
+    """Print what failed in the first line, what to do below it, and the exit code; before that, llama.cpp's log."""
+    for line in log:
+        screen.err.print(f"llama.cpp: {line.rstrip()}", style="muted", markup=False)
     first, *rest = message.splitlines() or [""]
-    screen.err.print(f"[bad]✘[/bad] {escape(first)}", highlight=False)
-    for line in (*rest, *hints):
-        screen.err.print(Padding(Text(line.strip()), (0, 0, 0, 4)))
-    screen.err.print(Padding(Text(f"(exit {exit_code})", style="muted"), (0, 0, 0, 4)))
+    screen.err.print(hanging("✘", "bad", first))
+    for line in rest:
+        screen.err.print(Padding(Text(line.removeprefix(MARGIN)), (0, 0, 0, len(MARGIN))))
+    screen.err.print(Text(f"{MARGIN}(exit {exit_code})", style="muted"))
 
 
 def show_note(screen: Screen, note: str) -> None:
     """Print something that the user should know and that stops nothing."""
     if not screen.quiet:
-        screen.err.print(f"[warn]⚠[/warn] {escape(note)}", highlight=False)
+        first, *rest = note.splitlines() or [""]
+        screen.err.print(hanging("⚠", "warn", first))
+        for line in rest:
+            screen.err.print(Padding(Text(line.removeprefix(MARGIN)), (0, 0, 0, len(MARGIN))))
+
+
+def hanging(sign: str, style: str, text: str) -> Table:
+    """Return a line with a sign before it; where it is long, the text goes on below itself."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text(sign, style=style), Text(text))
+    return grid
 
 
 class StatusLine:
