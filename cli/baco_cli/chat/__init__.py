@@ -1,0 +1,1 @@
+"""The chat: a conversation with two voices, steered while they speak."""
