@@ -5,7 +5,10 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$root/.venv
 
 say() { printf 'baco: %s\n' "$*" >&2; }
-die() { say "$@"; exit 1; }
+die() {
+  say "$@"
+  exit 1
+}
 
 prepare() { # run|dev
   local extra=$1 stamp
@@ -34,22 +37,26 @@ set_up() {
   trap 'interrupted 143' TERM HUP
   trap '[[ -z $building ]] || rm -rf -- "$building"' EXIT
 
-  # A finished installation is brought up to date; anything else is begun anew, so no half-made one survives.
-  if [[ -x $venv/bin/python && -f $venv/ready-run && $(head -n 1 "$venv/ready-run") == "$root" ]]; then
+  # A finished installation is added to; anything else of ours is begun anew, so that no half-made one survives.
+  if ready run; then
+    say "adding the development tools to .venv"
+  elif [[ -x $venv/bin/python && -f $venv/ready-run && $(head -n 1 "$venv/ready-run") == "$root" ]]; then
     say "pyproject.toml has changed: bringing .venv up to date"
-    : >"$log"
   else
+    [[ ! -e $venv || -f $log ]] ||
+      die "$venv was not made by this script; move it away, or install baco into it: pip install --editable ."
     find_python
     say "setting up in .venv, once ($("$python" -V))"
     rm -rf -- "$venv"
     mkdir -- "$venv"
+    : >"$log"
     step "making a virtual environment" "$python" -m venv "$venv"
   fi
   rm -f -- "$venv/ready-run" "$venv/ready-dev"
 
   install_llama_cpp
   if [[ $extra == dev ]]; then
-    step "installing baco and its development tools" pip install --editable "$root[dev]"
+    step "installing baco and its development tools" pip install --editable "${root}[dev]"
   else
     step "installing baco" pip install --editable "$root"
   fi
@@ -79,7 +86,7 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 # to another that shares the home folder. Hence a cache of our own, by everything that the build depends on.
 install_llama_cpp() {
   local requirement key wheels=${XDG_CACHE_HOME:-${HOME:-$venv}/.cache}/baco/wheels
-  { read -r requirement && read -r key; } < <(llama_cpp_and_key)
+  { read -r requirement && read -r key; } < <(llama_cpp_and_key) || die "pyproject.toml could not be read"
   mkdir -p -- "$wheels" 2>/dev/null && [[ -w $wheels ]] || wheels=$venv/wheels
   from_cache() {
     pip install --no-index --no-deps --only-binary llama-cpp-python --find-links "$wheels/$key" "$requirement"
@@ -93,7 +100,8 @@ install_llama_cpp() {
   local wheel=(pip wheel -v --no-deps --no-cache-dir --wheel-dir "$building/wheel" "$requirement")
   if has_compiler; then
     say "compiling llama.cpp for this machine, once: about 4 minutes on 2 cores"
-    step "compiling llama.cpp" "${wheel[@]}" --prefer-binary
+    # Whoever sets CMAKE_ARGS wants a build of their own; others are glad of a ready one, should pip know of one.
+    step "compiling llama.cpp" "${wheel[@]}" ${CMAKE_ARGS:+--no-binary llama-cpp-python} --prefer-binary
   else
     step "looking for a ready llama.cpp" "${wheel[@]}" --only-binary llama-cpp-python ||
       die "llama.cpp has to be compiled, and no C++ compiler was found (tried \$CXX, c++, g++, clang++);" \
@@ -131,7 +139,7 @@ PYTHON
 
 # Run a command with its output in the log; show that it lives; on failure show the end of the log.
 step() { # what command...
-  local what=$1 begun=$SECONDS reported=$SECONDS turn=0 marks='|/-\' terminal="" count="" newest
+  local what=$1 begun=$SECONDS reported=$SECONDS turn=0 marks='\|/-' terminal="" count="" newest
   shift
   [[ -t 2 && ${TERM:-dumb} != dumb ]] && terminal=yes
   set -m # a process group of its own, so that Ctrl-C can end the compilers below pip, too
@@ -168,7 +176,13 @@ compiled() {
 clock() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
 interrupted() { # exit code
-  [[ -z $child ]] || kill -TERM -- "-$child" 2>/dev/null || true
+  if [[ -n $child ]]; then
+    kill -TERM -- "-$child" 2>/dev/null || true
+    for _ in {1..50}; do # compilers take a moment to go
+      kill -0 -- "-$child" 2>/dev/null || break
+      sleep 0.1
+    done
+  fi
   printf '\n' >&2
   say "set-up was interrupted; the next call begins it again"
   exit "$1"
