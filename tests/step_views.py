@@ -32,7 +32,7 @@ def peaked(token: int, max_p: float, n_others: int, size: int = 64) -> Row:  # [
     probs = np.full(size, 1e-12)
     probs[V : V + n_others] = (1 - max_p) / n_others
     probs[token] = max_p
-    return np.log(probs).astype(np.float32)
+    return np.asarray(np.log(probs), np.float32)
 
 
 rows = arrays(np.float32, V, elements=st.floats(-12, 12, width=32))

@@ -242,7 +242,7 @@ def _cuts(values: Sequence[float], highest: float) -> tuple[float, ...]:
 
 def _between(points: Sequence[float], diversity: float) -> float:
     """Interpolate between the numbers at 0, 1, ... 10, and never beyond a neighbour by rounding."""
-    left = int(diversity)
+    left = min(int(diversity), 9)
     low, high = points[left], points[left + 1]
     value = low + (high - low) * (diversity - left)
     return min(max(value, min(low, high)), max(low, high))
