@@ -403,6 +403,10 @@ def _beyond_llama_cpp(header: GgufHeader, architecture: str) -> str | None:
         return f"says that it has {n_layers} layers; llama.cpp computes 1 to {MOST_LAYERS}; the file is damaged"
     if n_experts > MOST_EXPERTS or n_used > n_experts or (n_experts and not n_used):
         return f"says that it uses {n_used} of {n_experts} experts; the file is damaged or needs a newer llama.cpp"
+    for name in ("layer_norm_epsilon", "layer_norm_rms_epsilon"):
+        epsilon = header.values.get(f"{architecture}.attention.{name}", 0.0)
+        if not isinstance(epsilon, int | float) or not 0 <= epsilon < 1:
+            return f"says that its {name} is {epsilon}; the file is damaged"
     return None
 
 

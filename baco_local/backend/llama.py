@@ -169,7 +169,14 @@ def load_weights(path: Path, options: LoadOptions) -> Weights:
         _fail(ModelFileError, f"{path} cannot be loaded")
     n_layers = lc.llama_model_n_layer(handle) + 1  # llama.cpp counts the output as one more
     offloaded = n_layers if params.n_gpu_layers < 0 else min(params.n_gpu_layers, n_layers)
-    return Weights(path, handle, offloaded, summary)
+    weights = Weights(path, handle, offloaded, summary)
+    if lacking := _bytes_without_token(weights):
+        weights.close()
+        raise ModelFileError(
+            f"{path} has no token for byte {lacking[0]:#04x} and {len(lacking)} in all; llama.cpp would end over text "
+            "with it; convert the model again"
+        )
+    return weights
 
 
 # --- vocabulary ---------------------------------------------------------------------------------------------------
@@ -215,6 +222,14 @@ def read_vocab(weights: Weights) -> Vocab:
         add_bos=bool(lc.llama_vocab_get_add_bos(vocab)),
         tokenize=tokenize,
     )
+
+
+def _bytes_without_token(weights: Weights) -> list[int]:
+    """Return the bytes that a SentencePiece vocabulary cannot spell; the other kinds of vocabulary drop such bytes."""
+    if lc.llama_vocab_type(weights.vocab_handle) != lc.LLAMA_VOCAB_TYPE_SPM:
+        return []
+    texts = set(weights.vocab.texts)
+    return [byte for byte in range(256) if f"<0x{byte:02X}>" not in texts and (byte > 127 or chr(byte) not in texts)]
 
 
 # --- batches ------------------------------------------------------------------------------------------------------
