@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from baco_local.config import Uncertainty
 from baco_local.errors import RouterError, UsageError
 from baco_local.routing.base import Router, StepView
+from baco_local.routing.blends import BLENDS
 from baco_local.routing.rules import (
     DEFAULT_SIGNALS,
     Signals,
@@ -158,6 +159,7 @@ class Dial:
     rule: Callable[[float, Signals], Router]
     unit: str | None = None  # what a raw threshold counts; None: this router has no raw number
     limit: float = 1.0  # the largest raw threshold with a meaning
+    calibrated: bool = False  # the dial reads a calibration: without one it falls back on fixed formulas
 
     def at(
         self, diversity: float, calibration: Calibration | None = None, signals: Signals = DEFAULT_SIGNALS
@@ -210,7 +212,7 @@ def find_router(name: str, plugins: Iterable[EntryPoint] | None = None) -> Dial:
     for plugin in others:
         if plugin.name.casefold() == wanted:
             return _load(plugin)
-    names = [*ROUTERS, *sorted(plugin.name for plugin in others)]
+    names = [*ROUTERS, *BLENDS, *sorted(plugin.name for plugin in others)]  # a blend is chosen by the same option
     near = difflib.get_close_matches(wanted, [known.casefold() for known in names], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in names if known.casefold() in near)
     raise UsageError(f"there is no router {name!r}; {hint}known: {', '.join(names)}")
@@ -291,6 +293,7 @@ ROUTERS: dict[str, Dial] = {
         _p(LockName.NONE),
         lambda gamma, signals: probability(gamma, signals.uncertainty),
         "probability",
+        calibrated=True,
     ),
     "H": Dial(
         "H",
@@ -300,6 +303,7 @@ ROUTERS: dict[str, Dial] = {
         lambda gamma, signals: entropy(gamma, signals.uncertainty),
         "entropy in nats",
         math.inf,
+        calibrated=True,
     ),
     "PUNC": Dial(
         "PUNC",
@@ -322,6 +326,7 @@ ROUTERS: dict[str, Dial] = {
         _p(LockName.PUNC),
         lambda gamma, signals: locked(punctuation_lock(signals), probability(gamma, signals.uncertainty)),
         "probability",
+        calibrated=True,
     ),
     "H-PUNC": Dial(
         "H-PUNC",
@@ -331,6 +336,7 @@ ROUTERS: dict[str, Dial] = {
         lambda gamma, signals: locked(punctuation_lock(signals), entropy(gamma, signals.uncertainty)),
         "entropy in nats",
         math.inf,
+        calibrated=True,
     ),
     "P-FC": Dial(
         "P-FC",
@@ -339,6 +345,7 @@ ROUTERS: dict[str, Dial] = {
         _p(LockName.FC),
         lambda gamma, signals: locked(function_word_lock(signals), probability(gamma, signals.uncertainty)),
         "probability",
+        calibrated=True,
     ),
     "RAND": Dial(
         "RAND",
@@ -355,5 +362,6 @@ ROUTERS: dict[str, Dial] = {
         lambda diversity, calibration: _max_p_below(10 - diversity, calibration, LockName.NONE),
         lambda gamma, signals: nudge(gamma, signals.uncertainty),
         "probability",
+        calibrated=True,
     ),
 }

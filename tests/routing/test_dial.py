@@ -212,6 +212,14 @@ def test_impossible_thresholds_are_refused(name: str, gamma: float, message: str
         ROUTERS[name].at_threshold(gamma)
 
 
+@pytest.mark.parametrize("name", ROUTERS)
+def test_which_dials_read_a_calibration(name: str) -> None:
+    """A dial that says it is calibrated turns to another number with a calibration, and the others do not."""
+    table = thresholds_from([Observation(0.05, 4.0, punc=False, fc=False)] * 3)
+    dial = ROUTERS[name]
+    assert (dial.gamma(3, table) != dial.gamma(3, None)) is dial.calibrated
+
+
 def test_names_are_keys() -> None:
     """Every router stands under its own name, and says what it does and where it comes from."""
     assert [dial.name for dial in ROUTERS.values()] == list(ROUTERS)
@@ -227,10 +235,12 @@ def test_names_in_any_case(name: str) -> None:
 def test_a_miss_lists_what_there_is() -> None:
     """An unknown name is refused with the nearest one and all known ones."""
     plugin = EntryPoint("mine", "step_views:base_always", PLUGIN_GROUP)
-    with pytest.raises(UsageError, match=r"'p-pnc'; did you mean P-PUNC\? known: P, H, .*NUDGE, mine"):
+    with pytest.raises(UsageError, match=r"'p-pnc'; did you mean P-PUNC\? known: P, H, .*NUDGE, mix-prob, .*, mine"):
         find_router("p-pnc", [plugin])
     with pytest.raises(UsageError, match=r"'mien'; did you mean mine\?"):
         find_router("mien", [plugin])
+    with pytest.raises(UsageError, match=r"did you mean mix-prob\?"):
+        find_router("mix-prbo", ())
     with pytest.raises(UsageError, match="'zzz'; known"):
         find_router("zzz", ())
 
