@@ -143,7 +143,7 @@ def main() -> None:
 
 
 INTERRUPTED = 130
-NUMBER_NAMES = {"N", "X"}
+NUMBER_NAMES = {"N", "X", "0..10"}
 LOG_LINES = 12
 
 COMMANDS: dict[str, Place] = {

@@ -130,12 +130,21 @@ class Screen:
         """Return the width at which text wraps; None on a pipe, where it does not."""
         return min(self.columns - 1, MEASURE) if self.live else None
 
+    @property
     def paints(self) -> dict[Role, Paint]:
         """Return how each voice is written to stdout."""
         base = paint(self.out, self.theme.base)
-        if self.mark:
-            base = Paint(base.start, base.stop, "⟦", "⟧")
-        return {Role.BASE: base, Role.ALIGNED: paint(self.out, self.theme.aligned)}
+        return {Role.BASE: Paint(base.start, base.stop, *self.marks), Role.ALIGNED: paint(self.out, self.theme.aligned)}
+
+    @property
+    def plain_paints(self) -> dict[Role, Paint]:
+        """Return how each voice is written to a file."""
+        return {Role.BASE: Paint("", "", *self.marks), Role.ALIGNED: Paint()}
+
+    @property
+    def marks(self) -> tuple[str, str]:
+        """Return what a reader sees around base text."""
+        return ("⟦", "⟧") if self.mark else ("", "")
 
     def styled(self, text: str, style: str) -> str:
         """Return text with the codes of a style, as stdout takes them."""

@@ -36,6 +36,7 @@ from baco_local.config import (
 from baco_local.errors import UsageError
 from baco_local.sampling.steps import SamplingOptions
 from baco_local.settings import Settings
+from baco_local.text.chat import Message
 from baco_local.types import Role
 
 __all__ = [
@@ -183,10 +184,11 @@ class Asking:
         Path | None, per_call("--system-prompt-file", "-sysf", help="The same from a file.", panel=ASKING)
     ] = None
 
-    def prompt(self, argument: str | None, piped: str | None) -> str:
-        """Return the prompt: what was piped in, then the file, then the argument."""
+    def messages(self, argument: str | None, piped: str | None) -> list[Message]:
+        """Return the conversation: the system prompt; then what was piped in, the file and the argument, in this order."""
         if argument is not None and self.prompt_text is not None:
             raise UsageError(f"the prompt is given twice: {argument!r} and -p {self.prompt_text!r}; leave one out")
+        system = one_of("--system-prompt", self.system_prompt, self.system_prompt_file)
         file = None if self.file is None else read_text(self.file, "--file")
         last = self.prompt_text if argument is None else argument
         parts = [part.strip("\n") for part in (piped, file, last) if part is not None and part.strip()]
@@ -194,11 +196,7 @@ class Asking:
             raise UsageError(
                 'there is no prompt\n    give one:  baco run "Tell me a story about a fox."\n    or talk:   baco chat'
             )
-        return "\n\n".join(parts)
-
-    def system(self) -> str | None:
-        """Return the system prompt."""
-        return one_of("--system-prompt", self.system_prompt, self.system_prompt_file)
+        return [*([] if system is None else [Message("system", system)]), Message("user", "\n\n".join(parts))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -566,15 +564,14 @@ class Output:
     json: Annotated[bool, per_call("--json", help="Print JSON instead of text.", panel=OUTPUT)] = False
     mark: Annotated[bool, option("--mark", help="Put ⟦ ⟧ around base text, also on a pipe.", panel=OUTPUT)] = False
     no_color: Annotated[bool, option("--no-color", help="No colours; base stays underlined.", panel=OUTPUT)] = False
-    theme: Annotated[ThemeName, option("--theme", help="Hues for a terminal: dark, light or auto.", panel=OUTPUT)] = (
-        ThemeName.AUTO
-    )
+    theme: Annotated[
+        ThemeName,
+        option("--theme", help="Hues for a dark or a light terminal, or auto.", panel=OUTPUT, show_default=False),
+    ] = ThemeName.AUTO
     quiet: Annotated[bool, option("--quiet", "-q", help="Nothing but the text, and errors.", panel=OUTPUT)] = False
     verbose: Annotated[
         int,
-        per_call(
-            "--verbose", "-v", count=True, help="Say more: settings, models, devices.", panel=OUTPUT, show_default=False
-        ),
+        per_call("--verbose", "-v", count=True, help="Say more about models and settings.", panel=OUTPUT, metavar=" "),
     ] = 0
 
     def screen(self) -> Screen:

@@ -15,7 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from baco_cli.console import Paint, Screen
+from baco_cli.records import router_name
 from baco_local.engine.answer import Answer, Token
+from baco_local.pair import Pair
+from baco_local.sampling.steps import SamplingOptions
+from baco_local.settings import Settings
 from baco_local.types import FinishReason, Role
 
 __all__ = [
@@ -206,15 +210,40 @@ class Tally:
         return self.n_base / max(1, self.n_tokens)
 
 
-def figures(tally: Tally, *, dial: str, seed: int | None = None) -> str:
+def figures(tally: Tally, *, dial: str, seed: int | None = None, sample: str = "") -> str:
     """Return ``base 31 % · 14 switches · 27 tok/s · d=5 · seed 123``."""
-    parts = [f"base {100 * tally.base_share:.0f} %", f"{tally.switches} switch{'es' * (tally.switches != 1)}"]
-    if tally.tokens_per_s:
-        parts.append(f"{tally.tokens_per_s:.{0 if tally.tokens_per_s >= 10 else 1}f} tok/s")
-    parts.append(dial)
-    if seed is not None:
-        parts.append(f"seed {seed}")
-    return " · ".join(parts)
+    speed = tally.tokens_per_s
+    parts = [
+        f"base {100 * tally.base_share:.0f} %",
+        "1 switch" if tally.switches == 1 else f"{tally.switches} switches",
+        f"{speed:.{0 if speed >= 10 else 1}f} tok/s" if speed else "",
+        dial,
+        "" if seed is None else f"seed {seed}",
+        sample,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def banner(screen: Screen, pair: Pair, settings: Settings, *, verbose: int = 0) -> None:
+    """Say which models will speak, by which rule, and on what; with verbose, where they lie and what is set."""
+    notice = pair.card.notice if pair.card is not None else ""
+    devices = dict.fromkeys(info.device for info in pair.infos.values())
+    screen.say(" · ".join([f"pair: {pair.name}", router_name(settings), *devices]))
+    if notice:
+        screen.say(notice)
+    if verbose:
+        for role, info in pair.infos.items():
+            size = f"{info.size_bytes / 2**20:.0f} MiB"
+            layers = f", {info.layers_offloaded} of {info.n_layers} layers on the GPU" if info.layers_offloaded else ""
+            screen.say(f"{role}: {info.description or info.name}, {size}, {info.path}{layers}")
+        screen.say(f"context: {pair.n_ctx} tokens, {pair.n_parallel} answer{'s' * (pair.n_parallel > 1)} at once")
+        screen.say(f"base sampling: {steps(settings.base)}")
+        screen.say(f"aligned sampling: {steps(settings.aligned)}")
+
+
+def steps(options: SamplingOptions) -> str:
+    """Return the sampling steps in the order they run."""
+    return " ".join(str(step) for step in options.recipe()) or "temperature 1, nothing removed"
 
 
 def finish_words(answer: Answer) -> str | None:
