@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import math
 import os
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import llama_cpp as lc
@@ -47,6 +48,7 @@ __all__ = ["LlamaChain", "build_chain", "gbnf_of"]
 TOKEN_DATA: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 WHOLE_ANSWER: Final = 2**15  # how far "the whole answer" looks back: llama.cpp allocates that many places at once
 SLACK: Final = 1e-3  # what numpy keeps below a bound, so that llama.cpp's own float32 decides
+ROUNDING: Final = 1e-6  # a mass this near to p is p: 0.3 + 0.4 reaches 0.7 in any arithmetic
 NEAR: Final = 12.0  # nats below the largest logit where the k largest of a real row are found
 
 REMEMBERS: Final = (Penalties, Dry, Grammar)
@@ -73,18 +75,18 @@ class _Link:
     masks: bool
     judges: bool  # a grammar: it must not be told a token that it forbids, and may leave nobody
 
-    def copied(self) -> _Link:
+    def forked(self) -> _Link:
         """Return a link with a memory of its own; one that has no memory is shared."""
         if not self.remembers:
             return self
-        copy = _Owned(_made(lc.llama_sampler_clone(self.sampler.pointer)))
-        return _Link(copy, self.chance, self.remembers, self.masks, self.judges)
+        return replace(self, sampler=_Owned(_made(lc.llama_sampler_clone(self.sampler.pointer))))
 
 
 class _Table:
     """The array that llama.cpp's samplers shorten and reorder; it grows to what was needed most."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_vocab: int) -> None:
+        self.every_id = np.arange(n_vocab, dtype=np.int32)
         self.data = np.zeros(256, TOKEN_DATA)
         self.base: int = self.data.ctypes.data
         self.array = lc.llama_token_data_array()
@@ -122,19 +124,19 @@ class _Table:
 class LlamaChain:
     """A recipe at work on one sequence; fulfils ``sampler.Chain``. Forks share one table: use them from one thread."""
 
-    __slots__ = ("_all_ids", "_cut", "_last", "_links", "_n_vocab", "_open", "_table")
+    __slots__ = ("_cut", "_last", "_links", "_open", "_table")
 
-    def __init__(self, links: tuple[_Link, ...], cut: _Cut, last: float, n_vocab: int, table: _Table) -> None:
-        self._links, self._cut, self._last, self._n_vocab, self._table = links, cut, last, n_vocab, table
-        self._all_ids = np.arange(n_vocab, dtype=np.int32)
+    def __init__(self, links: tuple[_Link, ...], cut: _Cut, last: float, table: _Table) -> None:
+        self._links, self._cut, self._last, self._table = links, cut, last, table
         self._open = True
 
     def apply(self, row: Row, coin: float = 0.0) -> Candidates:  # [V] -> [C]
         """Return the tokens that the recipe leaves; XTC acts where the coin lies below its probability."""
+        every_id = self._table.every_id
         assert self._open, "the chain was closed"
-        assert row.size == self._n_vocab, f"the row holds {row.size} logits; the chain was built for {self._n_vocab}"
-        ids = self._cut.survivors(row)
-        left = Candidates(self._all_ids, row) if ids is None else Candidates(self._all_ids[ids], row[ids])
+        assert row.size == every_id.size, f"the row holds {row.size} logits; the chain was built for {every_id.size}"
+        places = self._cut.survivors(row)
+        left = Candidates(every_id, row) if places is None else Candidates(every_id[places], row[places])
         if self._links and left.ids.size:
             left = self._run(left, coin)
         return temper(left, self._last)
@@ -142,7 +144,7 @@ class LlamaChain:
     def accept(self, token: int) -> None:
         """Remember a token that was said."""
         assert self._open, "the chain was closed"
-        assert 0 <= token < self._n_vocab, f"token {token} is outside of the vocabulary of {self._n_vocab}"
+        assert 0 <= token < self._table.every_id.size, f"there is no token {token} in the vocabulary"
         for link in self._links:
             if link.judges and not self._allows(link, token):
                 raise GrammarError(f"token {token} was said, but the grammar forbids it at this place")
@@ -153,8 +155,7 @@ class LlamaChain:
     def fork(self) -> LlamaChain:
         """Return a chain with the same memory; the two never notice each other."""
         assert self._open, "the chain was closed"
-        links = tuple(link.copied() for link in self._links)
-        return LlamaChain(links, self._cut, self._last, self._n_vocab, self._table)
+        return LlamaChain(tuple(link.forked() for link in self._links), self._cut, self._last, self._table)
 
     def reset(self) -> None:
         """Forget everything that was accepted."""
@@ -193,21 +194,27 @@ class LlamaChain:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """What numpy removes before llama.cpp copies, looks or sorts: never more than the first steps would.
+    """What numpy removes before llama.cpp copies, looks or sorts.
 
-    Min-p and top-k run once more in llama.cpp, over what is left; top-n-sigma, whose standard deviation is that of the
-    whole row, is done here.
+    Min-p and top-k remove no more than the recipe would: they run once more in llama.cpp, over what is left.
+    Top-n-sigma and top-p measure the whole row, so as the first step they are done here; llama.cpp would sort the row
+    for top-p, 9 ms for 150,000 tokens.
     """
 
-    sigmas: float  # 0.0 = off
-    min_p: float  # 0.0 = off
-    top_k: int  # 0 = off
+    sigmas: float = 0.0  # 0.0 = off
+    top_p: float = 1.0  # 1.0 = off
+    min_p: float = 0.0  # 0.0 = off
+    top_k: int = 0  # 0 = off
 
     def survivors(self, row: Row) -> NDArray[np.int64] | None:  # [V] -> [C]
         """Return places in the row, or None for the whole row."""
         top = float(row.max())
         if math.isnan(top):
             raise BackendError("a row of logits holds not-a-number; the model file may be damaged")
+        if top <= BARRED:
+            return np.empty(0, np.int64)
+        if self.top_p < 1.0:
+            return _nucleus(row, self.top_p)
         bound = BARRED
         if self.sigmas:
             bound = top - self.sigmas * _deviation(row)
@@ -237,16 +244,16 @@ def build_chain(recipe: Recipe, vocab_handle: object | None, n_vocab: int) -> Ll
     last = 1.0
     if recipe and isinstance(recipe[-1], Temperature):  # numpy divides as well, and of equals it takes the lowest id
         last, recipe = recipe[-1].t, recipe[:-1]
-    sigmas, min_p, top_k = 0.0, 0.0, 0
-    if recipe and isinstance(recipe[0], TopNSigma):
-        sigmas, recipe = recipe[0].n, recipe[1:]
-    for step in recipe:
-        if isinstance(step, MinP):
-            min_p = max(min_p, step.p)
-        elif isinstance(step, TopK):
-            top_k = min(top_k or step.k, step.k) or top_k
-        else:
-            break
+    cut = _Cut()
+    if recipe and isinstance(recipe[0], TopP):
+        cut, recipe = _Cut(top_p=recipe[0].p), recipe[1:]
+    else:
+        if recipe and isinstance(recipe[0], TopNSigma):
+            cut, recipe = _Cut(sigmas=recipe[0].n), recipe[1:]
+        first = tuple(itertools.takewhile(lambda step: isinstance(step, MinP | TopK), recipe))
+        min_p = max((step.p for step in first if isinstance(step, MinP)), default=0.0)
+        top_k = min((step.k for step in first if isinstance(step, TopK) and step.k), default=0)
+        cut = replace(cut, min_p=min_p, top_k=top_k)
     links = tuple(
         _Link(
             _Owned(_made(BUILD[type(step)](step, vocab_handle, n_vocab))),
@@ -257,7 +264,7 @@ def build_chain(recipe: Recipe, vocab_handle: object | None, n_vocab: int) -> Ll
         )
         for step in recipe
     )
-    return LlamaChain(links, _Cut(sigmas, min_p, top_k), last, n_vocab, _Table())
+    return LlamaChain(links, cut, last, _Table(n_vocab))
 
 
 def gbnf_of(schema: str) -> str:
@@ -279,6 +286,19 @@ def _deviation(row: Row) -> float:  # [V]
     return math.sqrt(float(np.square(apart, out=apart).mean(dtype=np.float64)))
 
 
+def _nucleus(row: Row, p: float) -> NDArray[np.int64]:  # [V] -> [C]
+    """Return the places of the likeliest tokens up to mass p, at least one; sums in float64."""
+    top = row.max()
+    powers = np.exp(row - top)
+    wanted = p * (1 - ROUNDING) * float(powers.sum(dtype=np.float64))
+    for depth in (NEAR / 3, NEAR / 2, NEAR, top - BARRED):  # to sort few is cheap, and few are mostly enough
+        places = np.flatnonzero(row >= top - depth)
+        if powers[places].sum(dtype=np.float64) >= wanted:
+            break
+    places = places[np.argsort(-row[places], kind="stable")]
+    return np.asarray(places[: np.searchsorted(np.cumsum(powers[places], dtype=np.float64), wanted) + 1])
+
+
 def _made(pointer: Any) -> Any:
     """Return a pointer that llama.cpp has just made, or raise where it is null."""
     if not pointer:
@@ -298,7 +318,14 @@ def _grammar(step: Grammar, vocab_handle: object | None, _: int) -> Any:
     with _stderr_kept() as said:
         pointer = lc.llama_sampler_init_grammar(vocab, step.gbnf.encode(), step.root.encode())
     if not pointer:
-        reason = "".join(said).strip().split("\n")[0].rpartition("error parsing grammar: ")[2]
+        reason = (
+            "".join(said)
+            .strip()
+            .partition("\n")[0]
+            .strip()
+            .rpartition("error parsing grammar: ")[2]
+            .removesuffix(" at")
+        )
         fallback = f"it needs a rule called {step.root!r}, and no rule may begin with itself"
         raise GrammarError(f"llama.cpp cannot use the grammar: {reason or fallback}")
     return pointer

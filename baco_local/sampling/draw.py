@@ -119,7 +119,7 @@ def draw(left: Candidates, at: Address) -> int:
     """
     if left.ids.size:
         best = int(np.argmax(left.logits + noise(at, left.ids))) if left.ids.size > 1 else 0
-        if left.logits[best] > BARRED:
+        if BARRED < left.logits[best] < np.inf:
             return int(left.ids[best])
     raise BacoError(
         f"no token can be drawn at position {at.position} (stream {Stream(at.stream).name}): "
