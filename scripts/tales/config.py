@@ -1,6 +1,24 @@
+"""The plan of a training run, read once from one TOML file and frozen.
+
+Knows names, numbers and their limits; knows no tensor and no text.
+"""
+
+from __future__ import annotations
+
+import tomllib
 from dataclasses import dataclass
-@dataclass(frozen=True)
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HERE", "Plan", "Pretraining", "Shape", "Source", "Tuning", "read_plan"]
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
+    """Hold the sizes of the model."""
+
     n_vocab: int
     n_context: int
     width: int
@@ -8,7 +26,80 @@ class Shape:
     n_heads: int
     n_kv_heads: int
     ffn_width: int
-    rope_theta: float = 10000.0
-    norm_epsilon: float = 1e-5
+    rope_theta: float
+    norm_epsilon: float
+
+    def __post_init__(self) -> None:
+        if self.width % self.n_heads or self.n_heads % self.n_kv_heads or self.head_width % 2:
+            raise ValueError(f"heads do not fit: width {self.width}, {self.n_heads} and {self.n_kv_heads} heads")
+        if self.width % 32 or self.ffn_width % 32:
+            raise ValueError(f"rows of {self.width} and {self.ffn_width} must be multiples of 32 for Q8_0")
+
     @property
-    def head_width(self): return self.width//self.n_heads
+    def head_width(self) -> int:
+        """Return the width of one head."""
+        return self.width // self.n_heads
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Hold the share of one text source among the rows: at the first step, and at the last."""
+
+    early: float
+    late: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """Hold the first stage: next-token prediction over all sources."""
+
+    n_steps: int
+    rows_per_step: int
+    row_length: int
+    n_long_steps: int  # the last steps read rows of the whole context, as many tokens a step; 0 = off
+    n_warmup_steps: int
+    n_decay_steps: int
+    matrix_rate: float
+    vector_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Hold the second stage: supervised fine-tuning on conversations, loss on answers only."""
+
+    n_steps: int
+    tokens_per_step: int
+    n_warmup_steps: int
+    rate: float
+    n_conversations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Hold everything a run depends on besides its texts."""
+
+    seed: int
+    n_workers: int
+    checkpoint_minutes: float
+    n_composed: int
+    n_questions: int
+    shape: Shape
+    pretraining: Pretraining
+    tuning: Tuning
+    sources: dict[str, Source]
+
+
+def read_plan(path: Path = HERE / "tales.toml") -> Plan:
+    """Read a plan; an unknown or missing key is an error that names it."""
+    table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        return Plan(
+            shape=Shape(**table.pop("shape")),
+            pretraining=Pretraining(**table.pop("pretraining")),
+            tuning=Tuning(**table.pop("tuning")),
+            sources={name: Source(**source) for name, source in table.pop("sources").items()},
+            **table,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} is not a plan: {error}") from error

@@ -1,0 +1,172 @@
+"""Join the steps of a run in a work folder: prepare, pretrain, tune. Every step picks up where it was stopped.
+
+The composition root of the training package; knows file names in the work folder, and prints nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from tales import tokenizer as bpe
+from tales.compose import compose
+from tales.config import Plan
+from tales.corpus import Corpus, read_corpus
+from tales.model import Llama
+from tales.requests import careless, conversation
+from tales.rows import Answers, draw_answers, draw_rows, long_rows, open_shelf, store
+from tales.train import Report, Stage, held_out_nats, run
+
+__all__ = ["Loss", "Work", "load_model", "losses", "make_answers", "prepare", "pretrain", "tune"]
+
+N_SHORT = 1400  # characters; a story by others that is at most as long may serve as an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Name the files of a work folder."""
+
+    folder: Path
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file, and see to its folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / name
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Hold a loss on held-out text; bits per byte compare across vocabularies."""
+
+    nats_per_token: float
+    bits_per_byte: float
+    n_tokens: int
+
+
+def device() -> torch.device:
+    """Return the graphics card if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare(plan: Plan, work: Work, folder: Path, corpus: Corpus | None = None) -> None:
+    """Clean, compose, learn the vocabulary, and write the ids of all sources; done once for a work folder."""
+    if work.file("prepared").exists():
+        return
+    corpus = corpus or read_corpus(folder)
+    rng = random.Random(plan.seed)
+    natural = [story for story in corpus.train["tinystories"] if len(story) <= N_SHORT]
+    texts = {name: documents for name, documents in corpus.train.items() if name != "answers"}
+    texts["composed"] = [
+        compose(rng, neat=rng.choice((0.0, 0.0, 0.0, 0.4, 0.75)), drift=0.1).text for _ in range(plan.n_composed)
+    ]
+    texts["questions"] = corpus.train["answers"] + [careless(rng, natural) for _ in range(plan.n_questions)]
+    for documents in texts.values():
+        rng.shuffle(documents)
+    tokenizer = bpe.learn(vocabulary_sample(texts), plan.shape.n_vocab)
+    tokenizer.save(str(work.file("tokenizer.json")))
+    for name, documents in texts.items():
+        store(work.file(f"{name}.npz"), encode(documents, tokenizer))
+    for name, documents in corpus.held_out.items():
+        store(work.file(f"held-out-{name}.npz"), encode(documents, tokenizer))
+        work.file(f"held-out-{name}.bytes").write_text(str(sum(len(d.encode()) for d in documents)))
+    work.file("natural.txt").write_text("\0".join(natural), encoding="utf-8")
+    work.file("prepared").write_text("all sources are encoded\n")
+
+
+def vocabulary_sample(texts: dict[str, list[str]]) -> Iterator[str]:
+    """Yield at most 3 million characters of each source, so that books do not rule the vocabulary."""
+    for documents in texts.values():
+        left = 3_000_000
+        for document in documents:
+            if left <= 0:
+                break
+            yield document[:left]
+            left -= len(document)
+
+
+def encode(documents: list[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """Return ids of each document, opened by the end-of-text token."""
+    return [[bpe.END_OF_TEXT, *encoded.ids] for encoded in tokenizer.encode_batch(documents, add_special_tokens=False)]
+
+
+def make_answers(plan: Plan, work: Work) -> None:
+    """Write the conversations of the second stage; made anew, since wordings change more often than the corpus."""
+    rng = random.Random(plan.seed + 1)
+    tokenizer = bpe.load(work.file("tokenizer.json"))
+    natural = work.file("natural.txt").read_text(encoding="utf-8").split("\0")
+    natural = [story for story in natural if story]
+    for name, n in (("answers", plan.tuning.n_conversations), ("held-out-answers", max(2, plan.tuning.n_conversations // 50))):
+        pairs = [bpe.encode_conversation(conversation(rng, natural), tokenizer) for _ in range(n)]
+        store(work.file(f"{name}.npz"), [ids for ids, _ in pairs])
+        np.save(work.file(f"{name}.npy"), np.array([bit for _, learned in pairs for bit in learned], dtype=np.bool_))
+
+
+def new_model(plan: Plan) -> Llama:
+    """Return an untrained model; the seed fixes its weights."""
+    torch.manual_seed(plan.seed)
+    return Llama(plan.shape).to(device())
+
+
+def load_model(plan: Plan, path: Path) -> Llama:
+    """Read a model's weights."""
+    model = new_model(plan)
+    model.load_state_dict(load_file(path))
+    return model
+
+
+def save_model(model: Llama, path: Path) -> None:
+    """Write a model's weights."""
+    save_file({name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}, path)
+
+
+def pretrain(plan: Plan, work: Work) -> Iterator[Report]:
+    """Train the base model and report each step."""
+    stage = Stage(
+        "pretrain", plan.pretraining.n_steps, plan.pretraining.n_warmup_steps, plan.pretraining.n_decay_steps,
+        plan.pretraining.matrix_rate, plan.pretraining.vector_rate, plan.pretraining.weight_decay,
+        plan.n_workers, 60 * plan.checkpoint_minutes,
+    )  # fmt: skip
+    shelves = {name: open_shelf(work.file(f"{name}.npz")) for name in plan.sources}
+
+    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = draw_rows(shelves, plan.sources, plan.pretraining, plan.seed, step)
+        return rows[:, :-1], rows[:, 1:]
+
+    model = new_model(plan)
+    yield from run(model, stage, batch, work.file("pretrain.pt"))
+    save_model(model, work.file("base.safetensors"))
+
+
+def tune(plan: Plan, work: Work) -> Iterator[Report]:
+    """Train the aligned model, from the base model, and report each step."""
+    make_answers(plan, work)
+    stage = Stage(
+        "tune", plan.tuning.n_steps, plan.tuning.n_warmup_steps, plan.tuning.n_steps - plan.tuning.n_warmup_steps,
+        0.0, plan.tuning.rate, 0.0, plan.n_workers, 60 * plan.checkpoint_minutes,
+    )  # fmt: skip
+    answers = Answers(open_shelf(work.file("answers.npz")), np.load(work.file("answers.npy")))
+
+    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+        return draw_answers(answers, plan.tuning.tokens_per_step, plan.shape.n_context, plan.seed, step)
+
+    model = load_model(plan, work.file("base.safetensors"))
+    yield from run(model, stage, batch, work.file("tune.pt"))
+    save_model(model, work.file("aligned.safetensors"))
+
+
+def losses(plan: Plan, work: Work, model: Llama) -> dict[str, Loss]:
+    """Measure a model on held-out novels, tales and TinyStories."""
+    found: dict[str, Loss] = {}
+    for path in sorted(work.folder.glob("held-out-*.bytes")):
+        shelf = open_shelf(path.with_suffix(".npz"))
+        nats = held_out_nats(model, long_rows(shelf, plan.pretraining.row_length))
+        bits_per_byte = nats * shelf.n_tokens / int(path.read_text()) / np.log(2)
+        found[path.stem.removeprefix("held-out-")] = Loss(round(nats, 4), round(float(bits_per_byte), 4), shelf.n_tokens)
+    return found

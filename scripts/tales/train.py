@@ -1,0 +1,156 @@
+"""Train: one loop for both stages, with checkpoints and exact resume.
+
+Knows batches, optimisers and schedules; knows no text. A step is split over workers, one thread each, because
+a processor shared with others stalls many-threaded kernels; the sums are taken in a fixed order.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tales.model import Llama
+
+__all__ = ["Batch", "Report", "Stage", "held_out_nats", "run"]
+
+N_PARTS = 4  # parts of a step for each worker; a worker that others slow down takes fewer of them
+Ids = np.ndarray[Any, np.dtype[np.int64]]
+Batch = Callable[[int], tuple[Ids, Ids]]
+"""Return the ids and targets [B, T] of a step; a target of -1 does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell how far a stage is."""
+
+    stage: str
+    step: int
+    n_steps: int
+    nats_per_token: float
+    n_tokens: int
+    tokens_per_s: float
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Hold what one stage needs besides a model and its batches."""
+
+    name: str
+    n_steps: int
+    n_warmup_steps: int
+    n_decay_steps: int  # the last steps, in which the rate falls to zero
+    matrix_rate: float  # of Muon, for the matrices of the blocks; 0 = AdamW for all
+    vector_rate: float  # of AdamW, for embedding and norms
+    weight_decay: float
+    n_workers: int
+    checkpoint_s: float
+
+    def rate_at(self, step: int) -> float:
+        """Return the factor on both rates: up, level, down to zero."""
+        up = (step + 1) / max(1, self.n_warmup_steps)
+        down = (self.n_steps - step) / max(1, self.n_decay_steps)
+        return min(1.0, up, down)
+
+
+def optimisers(model: Llama, stage: Stage) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices and AdamW for the rest, or AdamW for all."""
+    named = list(model.named_parameters())
+    matrices = [weight for name, weight in named if weight.ndim == 2 and "embd" not in name]
+    others = [weight for name, weight in named if not (weight.ndim == 2 and "embd" not in name)]
+    betas = (0.9, 0.95)
+    if not stage.matrix_rate:
+        return [torch.optim.AdamW([*matrices, *others], lr=stage.vector_rate, betas=betas, weight_decay=stage.weight_decay)]
+    return [
+        torch.optim.Muon(matrices, lr=stage.matrix_rate, weight_decay=stage.weight_decay),
+        torch.optim.AdamW(others, lr=stage.vector_rate, betas=betas, weight_decay=0.0),
+    ]
+
+
+def gradients_inplace(model: Llama, ids: Tensor, targets: Tensor, pool: ThreadPoolExecutor, n_parts: int) -> float:
+    """Set the gradients of the mean loss of a step, and return that loss."""
+    weights = list(model.parameters())
+
+    def part(pair: tuple[Tensor, Tensor]) -> tuple[float, tuple[Tensor, ...]]:
+        with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+            nats = model.loss(*pair)
+        return float(nats.detach()), torch.autograd.grad(nats, weights)
+
+    n_targets, total = int((targets >= 0).sum()), 0.0
+    pairs = zip(ids.chunk(n_parts), targets.chunk(n_parts), strict=True)
+    for number, (nats, gradient) in enumerate(pool.map(part, pairs)):
+        total += nats / n_targets
+        for weight, of_part in zip(weights, gradient, strict=True):
+            weight.grad = of_part / n_targets if number == 0 else weight.grad.add_(of_part, alpha=1 / n_targets)
+    return total
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a broken-off write leaves the old one."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path) -> Iterator[Report]:
+    """Train in place from the checkpoint, if there is one, and report each step.
+
+    A caller may stop early and come back: the weights end the same as those of a run without a stop.
+    """
+    torch.set_num_threads(1)
+    device = next(model.parameters()).device
+    optims = optimisers(model, stage)
+    step, n_tokens = 0, 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        for optim, held in zip(optims, state["optimisers"], strict=True):
+            optim.load_state_dict(held)
+        step, n_tokens = state["step"], state["n_tokens"]
+    full_rates = [stage.matrix_rate, stage.vector_rate][-len(optims) :]
+
+    def keep() -> None:
+        held = [optim.state_dict() for optim in optims]
+        save(checkpoint, {"model": model.state_dict(), "optimisers": held, "step": step, "n_tokens": n_tokens})
+
+    on_cpu = device.type == "cpu"
+    n_workers = stage.n_workers if on_cpu else 1
+    saved_at, pace = time.monotonic(), 0.0
+    with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        while step < stage.n_steps:
+            begun = time.monotonic()
+            ids, targets = (torch.from_numpy(array).to(device) for array in batch(step))
+            nats = gradients_inplace(model, ids, targets, pool, N_PARTS * n_workers if on_cpu else 1)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optim, full_rate in zip(optims, full_rates, strict=True):
+                optim.param_groups[0]["lr"] = full_rate * stage.rate_at(step)
+                optim.step()
+            step, n_tokens = step + 1, n_tokens + ids.numel()
+            now = time.monotonic()
+            pace = 0.9 * pace + 0.1 * (now - begun) if pace else now - begun
+            if now - saved_at >= stage.checkpoint_s or step == stage.n_steps:
+                keep()
+                saved_at = now
+            yield Report(stage.name, step, stage.n_steps, nats, n_tokens, ids.numel() / pace, pace * (stage.n_steps - step))
+
+
+@torch.no_grad()
+def held_out_nats(model: Llama, rows: Ids, n_rows_at_once: int = 8) -> float:  # [B, T + 1] -> nats per token
+    """Return the mean loss over rows that were not trained on."""
+    device = next(model.parameters()).device
+    total, count = 0.0, 0
+    for start in range(0, len(rows), n_rows_at_once):
+        part = torch.from_numpy(rows[start : start + n_rows_at_once]).to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            total += float(model.loss(part[:, :-1], part[:, 1:]))
+        count += part[:, 1:].numel()
+    return total / count
