@@ -4,9 +4,11 @@
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$root/.venv
 
-say() { printf 'baco: %s\n' "$*" >&2; }
-die() {
-  say "$@"
+say() { printf 'baco: %s\n' "$1" >&2; }
+die() { # what is wrong, what to do...
+  say "$1"
+  shift
+  (($# == 0)) || printf '    %s\n' "$@" >&2
   exit 1
 }
 
@@ -44,7 +46,7 @@ set_up() {
     say "pyproject.toml has changed: bringing .venv up to date"
   else
     [[ ! -e $venv || -f $log ]] ||
-      die "$venv was not made by this script; move it away, or install baco into it: pip install --editable ."
+      die "$venv was not made by this script" "move it away, or install baco into it: pip install --editable ."
     find_python
     say "setting up in .venv, once ($("$python" -V))"
     rm -rf -- "$venv"
@@ -75,9 +77,10 @@ find_python() {
     no_venv=${no_venv:-$candidate}
   done
   [[ -z $no_venv ]] ||
-    die "$no_venv lacks the modules venv and ensurepip; on Debian and Ubuntu: sudo apt install $no_venv-venv"
-  die "no Python 3.11 or newer was found (tried python3.13, python3.12, python3.11, python3, python);" \
-    "install one, for example: sudo apt install python3 python3-venv"
+    die "$no_venv lacks its modules venv and ensurepip" "Debian and Ubuntu: sudo apt install $no_venv-venv"
+  die "no Python 3.11 or newer was found; tried python3.13, python3.12, python3.11, python3 and python" \
+    "Debian and Ubuntu: sudo apt install python3 python3-venv" "Fedora:            sudo dnf install python3" \
+    "macOS:             brew install python"
 }
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
@@ -91,7 +94,7 @@ install_llama_cpp() {
   from_cache() {
     pip install --no-index --no-deps --only-binary llama-cpp-python --find-links "$wheels/$key" "$requirement"
   }
-  from_cache >>"$log" 2>&1 </dev/null && return 0
+  (from_cache) >/dev/null 2>&1 </dev/null && return 0
 
   mkdir -p -- "$wheels"
   building=$(mktemp -d "$wheels/.building-XXXXXX") # pip works in it, too: what an interruption leaves is removed
@@ -104,8 +107,9 @@ install_llama_cpp() {
     step "compiling llama.cpp" "${wheel[@]}" ${CMAKE_ARGS:+--no-binary llama-cpp-python} --prefer-binary
   else
     step "looking for a ready llama.cpp" "${wheel[@]}" --only-binary llama-cpp-python ||
-      die "llama.cpp has to be compiled, and no C++ compiler was found (tried \$CXX, c++, g++, clang++);" \
-        "Debian and Ubuntu: sudo apt install g++, Fedora: sudo dnf install gcc-c++, macOS: xcode-select --install"
+      die "llama.cpp has to be compiled, and no C++ compiler was found; tried \$CXX, c++, g++ and clang++" \
+        "Debian and Ubuntu: sudo apt install g++" "Fedora:            sudo dnf install gcc-c++" \
+        "macOS:             xcode-select --install"
   fi
   rm -rf -- "${wheels:?}/$key"
   mv -- "$building/wheel" "$wheels/$key"
