@@ -146,9 +146,13 @@ class Screen:
         """Return what a reader sees around base text."""
         return ("⟦", "⟧") if self.mark else ("", "")
 
+    def codes(self, style: str) -> Paint:
+        """Return the codes of a style, as stdout takes them; the names of the theme are styles too."""
+        return paint(self.out, getattr(self.theme, style, style))
+
     def styled(self, text: str, style: str) -> str:
-        """Return text with the codes of a style, as stdout takes them."""
-        codes = paint(self.out, style)
+        """Return text with the codes of a style around it."""
+        codes = self.codes(style)
         return f"{codes.start}{text}{codes.stop}"
 
     def write(self, text: str) -> None:

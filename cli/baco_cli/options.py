@@ -185,7 +185,7 @@ class Asking:
     ] = None
 
     def messages(self, argument: str | None, piped: str | None) -> list[Message]:
-        """Return the conversation: the system prompt; then what was piped in, the file and the argument, in this order."""
+        """Return the conversation; its last message is what was piped in, the file and the argument, in this order."""
         if argument is not None and self.prompt_text is not None:
             raise UsageError(f"the prompt is given twice: {argument!r} and -p {self.prompt_text!r}; leave one out")
         system = one_of("--system-prompt", self.system_prompt, self.system_prompt_file)

@@ -6,8 +6,11 @@ Turns tokens and numbers into text; knows no model, and never writes a token twi
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeAlias
 
 from rich.cells import cell_len
 from rich.padding import Padding
@@ -24,46 +27,52 @@ from baco_local.types import FinishReason, Role
 
 __all__ = [
     "ROOM",
+    "Run",
     "StatusLine",
     "Tally",
     "TokenWriter",
+    "Wrapper",
     "figures",
     "finish_words",
+    "painted",
     "show_error",
     "show_note",
     "visible",
 ]
 
+Run: TypeAlias = "tuple[Role | None, str]"
+"""Text with its owner; None = nobody's: white space between the two, line breaks."""
+
 MARGIN = " " * 4
 ROOM = 20  # columns: a word that starts nearer to the margin waits until all of it is known
 
 
-class TokenWriter:
-    """Text of two voices in, terminal text out: appended, wrapped at words, each character in its speaker's paint.
+class Wrapper:
+    """Text of two voices in, runs out: each with its owner, and with line breaks where words do not fit.
 
-    ``feed`` and ``flush`` return what is to be written now. However the text is cut into feeds, the total is the same.
+    ``feed`` and ``flush`` return what is settled now. However the text is cut into feeds, the total is the same.
     White space belongs to base where base wrote on both sides of it. A measure of None wraps nothing.
     """
 
     def __init__(self, paints: Mapping[Role, Paint], measure: int | None = None) -> None:
         self._paints = paints
-        self.measure = measure  # may be changed at any time: the terminal was resized
+        self.measure = measure
         self.column = 0
-        self._out: list[tuple[Role | None, str]] = []
+        self._out: list[Run] = []
         self._gap: list[str] = []  # white space that waits for the word after it
-        self._word: list[tuple[Role | None, str]] | None = None  # a word that waits for its end
+        self._word: list[Run] | None = None  # a word that waits for its end
         self._in_word = False
         self._last: Role | None = None  # who wrote the last visible character
 
-    def feed(self, text: str, speaker: Role) -> str:
-        """Return what can be written once this text is known."""
+    def feed(self, text: str, speaker: Role) -> list[Run]:
+        """Return what is settled once this text is known."""
         if self.measure is not None:
             text = visible(text)
         for char in text:
             self._take(char, speaker)
         return self._drain()
 
-    def flush(self) -> str:
+    def flush(self) -> list[Run]:
         """Return the rest; on a terminal without the white space at the end."""
         self._end_word()
         self._close_mark()
@@ -147,19 +156,47 @@ class TokenWriter:
         """Return whether a character may be put on a new line; a closing mark stays with its word."""
         return all(char != paint.closing for paint in self._paints.values())
 
-    def _drain(self) -> str:
-        """Join what was emitted, with one pair of codes around each run of one speaker."""
-        parts: list[str] = []
-        run: list[str] = []
-        owner: Role | None = None
-        for whose, char in [*self._out, (None, "")]:
-            if whose is not owner or not char:
-                paint = self._paints[owner] if owner is not None and run else Paint()
-                parts += (paint.start, *run, paint.stop)
-                run, owner = [], whose
-            run.append(char)
-        self._out.clear()
-        return "".join(parts)
+    def _drain(self) -> list[Run]:
+        """Join what was emitted into one run per owner."""
+        out, self._out = self._out, []
+        return [(owner, "".join(char for _, char in run)) for owner, run in groupby(out, key=itemgetter(0))]
+
+
+def painted(runs: Iterable[Run], paints: Mapping[Role, Paint]) -> str:
+    """Return runs with the codes of their owners around them."""
+    return "".join(
+        text if owner is None else f"{paints[owner].start}{text}{paints[owner].stop}" for owner, text in runs if text
+    )
+
+
+class TokenWriter:
+    """Text of two voices in, terminal text out: appended, wrapped at words, each character in its speaker's paint."""
+
+    def __init__(self, paints: Mapping[Role, Paint], measure: int | None = None) -> None:
+        self._paints = paints
+        self._wrapper = Wrapper(paints, measure)
+
+    @property
+    def measure(self) -> int | None:
+        """Return the columns that a line may take; it may be changed at any time, as terminals are resized."""
+        return self._wrapper.measure
+
+    @measure.setter
+    def measure(self, columns: int | None) -> None:
+        self._wrapper.measure = columns
+
+    @property
+    def column(self) -> int:
+        """Return the columns that the last line takes so far."""
+        return self._wrapper.column
+
+    def feed(self, text: str, speaker: Role) -> str:
+        """Return what can be written once this text is known."""
+        return painted(self._wrapper.feed(text, speaker), self._paints)
+
+    def flush(self) -> str:
+        """Return the rest; on a terminal without the white space at the end."""
+        return painted(self._wrapper.flush(), self._paints)
 
 
 def visible(text: str) -> str:
