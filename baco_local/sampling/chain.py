@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import math
 import os
 import tempfile
@@ -24,6 +23,7 @@ from llama_cpp.llama_grammar import json_schema_to_gbnf
 from numpy.typing import NDArray
 
 from baco_local.errors import BackendError, GrammarError, UsageError
+from baco_local.sampling.cut import Cut, cut_of
 from baco_local.sampling.draw import BARRED, Candidates, temper
 from baco_local.sampling.steps import (
     Dry,
@@ -47,9 +47,6 @@ __all__ = ["LlamaChain", "build_chain", "gbnf_of"]
 
 TOKEN_DATA: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 WHOLE_ANSWER: Final = 2**15  # how far "the whole answer" looks back: llama.cpp allocates that many places at once
-SLACK: Final = 1e-3  # what numpy keeps below a bound, so that llama.cpp's own float32 decides
-ROUNDING: Final = 1e-6  # a mass this near to p is p: 0.3 + 0.4 reaches 0.7 in any arithmetic
-NEAR: Final = 12.0  # nats below the largest logit where the k largest of a real row are found
 
 REMEMBERS: Final = (Penalties, Dry, Grammar)
 MASKS: Final = (LogitBias, Grammar, TopNSigma, Temperature)  # they leave minus infinity where others shorten
@@ -124,10 +121,11 @@ class _Table:
 class LlamaChain:
     """A recipe at work on one sequence; fulfils ``sampler.Chain``. Forks share one table: use them from one thread."""
 
-    __slots__ = ("_cut", "_last", "_links", "_open", "_table")
+    __slots__ = ("_biased", "_cut", "_last", "_links", "_moved", "_open", "_table")
 
-    def __init__(self, links: tuple[_Link, ...], cut: _Cut, last: float, table: _Table) -> None:
-        self._links, self._cut, self._last, self._table = links, cut, last, table
+    def __init__(self, links: tuple[_Link, ...], cut: Cut, last: float, biased: frozenset[int], table: _Table) -> None:
+        self._links, self._cut, self._last, self._biased, self._table = links, cut, last, biased, table
+        self._moved = set(biased)  # tokens whose logits a bias or a penalty may have moved
         self._open = True
 
     def apply(self, row: Row, coin: float = 0.0) -> Candidates:  # [V] -> [C]
@@ -135,7 +133,7 @@ class LlamaChain:
         every_id = self._table.every_id
         assert self._open, "the chain was closed"
         assert row.size == every_id.size, f"the row holds {row.size} logits; the chain was built for {every_id.size}"
-        places = self._cut.survivors(row)
+        places = self._cut.survivors(row, self._moved)
         left = Candidates(every_id, row) if places is None else Candidates(every_id[places], row[places])
         if self._links and left.ids.size:
             left = self._run(left, coin)
@@ -151,17 +149,22 @@ class LlamaChain:
         for link in self._links:
             if link.remembers:
                 lc.llama_sampler_accept(link.sampler.pointer, token)
+                self._moved.add(token)
 
     def fork(self) -> LlamaChain:
         """Return a chain with the same memory; the two never notice each other."""
         assert self._open, "the chain was closed"
-        return LlamaChain(tuple(link.forked() for link in self._links), self._cut, self._last, self._table)
+        links = tuple(link.forked() for link in self._links)
+        twin = LlamaChain(links, self._cut, self._last, self._biased, self._table)
+        twin._moved = self._moved.copy()
+        return twin
 
     def reset(self) -> None:
         """Forget everything that was accepted."""
         for link in self._links:
             if link.remembers:
                 lc.llama_sampler_reset(link.sampler.pointer)
+        self._moved = set(self._biased)
 
     def close(self) -> None:
         """Let go of the samplers; those that a fork still uses live on."""
@@ -192,41 +195,6 @@ class LlamaChain:
         return self._table.keep_live() == 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """What numpy removes before llama.cpp copies, looks or sorts.
-
-    Min-p and top-k remove no more than the recipe would: they run once more in llama.cpp, over what is left.
-    Top-n-sigma and top-p measure the whole row, so as the first step they are done here; llama.cpp would sort the row
-    for top-p, 9 ms for 150,000 tokens.
-    """
-
-    sigmas: float = 0.0  # 0.0 = off
-    top_p: float = 1.0  # 1.0 = off
-    min_p: float = 0.0  # 0.0 = off
-    top_k: int = 0  # 0 = off
-
-    def survivors(self, row: Row) -> NDArray[np.int64] | None:  # [V] -> [C]
-        """Return places in the row, or None for the whole row."""
-        top = float(row.max())
-        if math.isnan(top):
-            raise BackendError("a row of logits holds not-a-number; the model file may be damaged")
-        if top <= BARRED:
-            return np.empty(0, np.int64)
-        if self.top_p < 1.0:
-            return _nucleus(row, self.top_p)
-        bound = BARRED
-        if self.sigmas:
-            bound = top - self.sigmas * _deviation(row)
-        if self.min_p:
-            bound = max(bound, top + math.log(self.min_p) - SLACK)
-        if self.top_k:
-            near = np.flatnonzero(row >= max(bound, top - NEAR))
-            if near.size >= self.top_k:
-                return near
-        return None if bound == BARRED and row.min() > BARRED else np.flatnonzero(row >= bound)
-
-
 def build_chain(recipe: Recipe, vocab_handle: object | None, n_vocab: int) -> LlamaChain:
     """Build a recipe for rows of ``n_vocab`` logits.
 
@@ -244,16 +212,8 @@ def build_chain(recipe: Recipe, vocab_handle: object | None, n_vocab: int) -> Ll
     last = 1.0
     if recipe and isinstance(recipe[-1], Temperature):  # numpy divides as well, and of equals it takes the lowest id
         last, recipe = recipe[-1].t, recipe[:-1]
-    cut = _Cut()
-    if recipe and isinstance(recipe[0], TopP):
-        cut, recipe = _Cut(top_p=recipe[0].p), recipe[1:]
-    else:
-        if recipe and isinstance(recipe[0], TopNSigma):
-            cut, recipe = _Cut(sigmas=recipe[0].n), recipe[1:]
-        first = tuple(itertools.takewhile(lambda step: isinstance(step, MinP | TopK), recipe))
-        min_p = max((step.p for step in first if isinstance(step, MinP)), default=0.0)
-        top_k = min((step.k for step in first if isinstance(step, TopK) and step.k), default=0)
-        cut = replace(cut, min_p=min_p, top_k=top_k)
+    biased = frozenset(token for step in recipe if isinstance(step, LogitBias) for token, _added in step.bias)
+    cut, recipe = cut_of(recipe)
     links = tuple(
         _Link(
             _Owned(_made(BUILD[type(step)](step, vocab_handle, n_vocab))),
@@ -264,7 +224,7 @@ def build_chain(recipe: Recipe, vocab_handle: object | None, n_vocab: int) -> Ll
         )
         for step in recipe
     )
-    return LlamaChain(links, cut, last, _Table(n_vocab))
+    return LlamaChain(links, cut, last, biased, _Table(n_vocab))
 
 
 def gbnf_of(schema: str) -> str:
@@ -277,26 +237,6 @@ def gbnf_of(schema: str) -> str:
         ) from error
     # its strings may hold raw line breaks, which JSON forbids
     return gbnf.replace(r'[^"\\]', r'[^"\\\x7F\x00-\x1F]')
-
-
-def _deviation(row: Row) -> float:  # [V]
-    """Return the standard deviation of the logits that are not masked."""
-    live = row if row.min() > BARRED else row[row > BARRED]
-    apart = live - live.mean(dtype=np.float64).astype(np.float32)
-    return math.sqrt(float(np.square(apart, out=apart).mean(dtype=np.float64)))
-
-
-def _nucleus(row: Row, p: float) -> NDArray[np.int64]:  # [V] -> [C]
-    """Return the places of the likeliest tokens up to mass p, at least one; sums in float64."""
-    top = row.max()
-    powers = np.exp(row - top)
-    wanted = p * (1 - ROUNDING) * float(powers.sum(dtype=np.float64))
-    for depth in (NEAR / 3, NEAR / 2, NEAR, top - BARRED):  # to sort few is cheap, and few are mostly enough
-        places = np.flatnonzero(row >= top - depth)
-        if powers[places].sum(dtype=np.float64) >= wanted:
-            break
-    places = places[np.argsort(-row[places], kind="stable")]
-    return np.asarray(places[: np.searchsorted(np.cumsum(powers[places], dtype=np.float64), wanted) + 1])
 
 
 def _made(pointer: Any) -> Any:

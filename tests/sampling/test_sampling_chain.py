@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as nps
 
 from baco_local.errors import BackendError, UsageError
 from baco_local.sampling.chain import build_chain
+from baco_local.sampling.cut import cut_of
 from baco_local.sampling.draw import Candidates
 from baco_local.sampling.steps import (
     Dry,
@@ -243,6 +244,41 @@ def test_top_p_in_numpy_equals_llama_cpp(row: np.ndarray, p: float, tail: Recipe
     assume(np.abs(mass / mass[-1] - p).min() > 1e-5)
     assume(np.unique(row).size == row.size)
     assert as_dict(left_by((TopP(p), *tail), row)) == as_dict(left_by((HEAD_IS_LLAMA, TopP(p), *tail), row))
+
+
+@settings(max_examples=200)
+@given(
+    spiky_rows,
+    st.sampled_from([(Penalties(repeat=1.5),), (Penalties(last_n=2, presence=-8.0),), ()]),
+    st.dictionaries(st.integers(0, 400), st.sampled_from([-math.inf, -5.0, 0.5, 20.0]), max_size=3),
+    st.lists(st.one_of(st.builds(MinP, fractions), st.builds(TopK, st.integers(0, 50))), min_size=1, max_size=2),
+    st.lists(st.integers(0, 400), max_size=8),
+    tails,
+)
+def test_shortening_behind_penalties_equals_llama_cpp_alone(
+    row: np.ndarray, penalties: Recipe, bias: dict[int, float], cuts: list[Step], answer: list[int], tail: Recipe
+) -> None:
+    """Where penalties and a bias come before the cuts, whichever way they move logits, the result is the same."""
+    biases = LogitBias(tuple((token % row.size, added) for token, added in bias.items()))
+    recipe = (biases, *penalties, *cuts, *tail)
+    shortened, plain = (build_chain((*head, *recipe), None, row.size) for head in ((), (HEAD_IS_LLAMA,)))
+    for token in answer:
+        shortened.accept(token % row.size)
+        plain.accept(token % row.size)
+    twin = shortened.fork()
+    expected = as_dict(plain.apply(row))
+    assume(len(set(expected.values())) == len(expected))
+    assert as_dict(shortened.apply(row)) == as_dict(twin.apply(row)) == expected
+
+
+def test_a_cut_shortens() -> None:
+    """The shortcut is one: of a wide row few places are left, also behind penalties."""
+    row = np.random.default_rng(0).normal(0, 3, 60_000).astype(np.float32)
+    for recipe in ((MinP(0.05),), (TopNSigma(1.0), TopK(40)), (TopP(0.3),), (Penalties(), MinP(0.05))):
+        places = cut_of(recipe)[0].survivors(row, {1, 2, 3} if len(recipe) == 2 else ())
+        assert places is not None
+        assert places.size < 2_000
+    assert cut_of((Typical(0.9), MinP(0.5)))[0].survivors(row) is None
 
 
 @pytest.mark.parametrize("step", [MinP(0.05), TopK(40), TopK(20_000), TopNSigma(1.5)], ids=repr)
