@@ -90,17 +90,21 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 install_llama_cpp() {
   local requirement key wheels=${XDG_CACHE_HOME:-${HOME:-$venv}/.cache}/baco/wheels
   { read -r requirement && read -r key; } < <(llama_cpp_and_key) || die "pyproject.toml could not be read"
-  mkdir -p -- "$wheels" 2>/dev/null && [[ -w $wheels ]] || wheels=$venv/wheels
-  from_cache() {
-    pip install --no-index --no-deps --only-binary llama-cpp-python --find-links "$wheels/$key" "$requirement"
-  }
-  (from_cache) >/dev/null 2>&1 </dev/null && return 0
+  local install=(pip install --no-index --no-deps --only-binary llama-cpp-python "$requirement")
+  ("${install[@]}") >/dev/null 2>&1 </dev/null && return 0 # it is there already
 
-  mkdir -p -- "$wheels"
-  building=$(mktemp -d "$wheels/.building-XXXXXX") # pip works in it, too: what an interruption leaves is removed
+  mkdir -p -- "$wheels" 2>/dev/null && [[ -w $wheels ]] || wheels=$venv/wheels
+  compgen -G "$wheels/$key/*.whl" >/dev/null || build_wheel "$requirement" "$wheels/$key"
+  step "installing llama.cpp" "${install[@]}" --find-links "$wheels/$key" ||
+    die "should the wheel in the cache be damaged:  rm -r '$wheels/$key'"
+}
+
+build_wheel() { # requirement, folder
+  mkdir -p -- "${2%/*}"
+  building=$(mktemp -d "${2%/*}/.building-XXXXXX") # pip works in it, too: what an interruption leaves is removed
   mkdir -- "$building/tmp"
   export TMPDIR=$building/tmp
-  local wheel=(pip wheel -v --no-deps --no-cache-dir --wheel-dir "$building/wheel" "$requirement")
+  local wheel=(pip wheel -v --no-deps --no-cache-dir --wheel-dir "$building/wheel" "$1")
   if has_compiler; then
     say "compiling llama.cpp for this machine, once: about 4 minutes on 2 cores"
     # Whoever sets CMAKE_ARGS wants a build of their own; others are glad of a ready one, should pip know of one.
@@ -111,9 +115,8 @@ install_llama_cpp() {
         "Debian and Ubuntu: sudo apt install g++" "Fedora:            sudo dnf install gcc-c++" \
         "macOS:             xcode-select --install"
   fi
-  rm -rf -- "${wheels:?}/$key"
-  mv -- "$building/wheel" "$wheels/$key"
-  step "installing llama.cpp" from_cache
+  rm -rf -- "$2"
+  mv -- "$building/wheel" "$2"
 }
 
 has_compiler() {
@@ -166,6 +169,7 @@ step() { # what command...
     child=""
     say "$what failed; the last lines of $log:"
     tail -n 25 -- "$log" | sed 's/^/    /' >&2
+    printf '    (free on this disk: %s)\n' "$(df -Ph -- "$venv" | awk 'END {print $4}')" >&2
     return 1
   fi
   child=""
