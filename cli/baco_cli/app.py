@@ -62,7 +62,7 @@ class Front(TyperGroup):
         """Find the command that the first word names; any other text is a prompt."""
         word = args[0]
         if word not in COMMANDS:
-            near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.7)
+            near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.65)
             if near and not ctx.resilient_parsing:
                 raise UsageError(
                     f"there is no command {word!r}; did you mean:  baco {near[0]}\nas a prompt:  baco run {word!r}"
@@ -121,7 +121,11 @@ app = typer.Typer(
 def show_version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
-        typer.echo(f"baco {importlib.metadata.version('baco-local')}")
+        try:
+            version = importlib.metadata.version("baco-local")
+        except importlib.metadata.PackageNotFoundError:
+            version = "(run from its source, not installed)"
+        typer.echo(f"baco {version}")
         raise typer.Exit
 
 

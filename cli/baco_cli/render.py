@@ -5,6 +5,7 @@ Turns tokens and numbers into text; knows no model, and never writes a token twi
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,6 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from rich.cells import cell_len
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from baco_cli.console import Paint, Screen
@@ -44,6 +43,7 @@ Run: TypeAlias = "tuple[Role | None, str]"
 """Text with its owner; None = nobody's: white space between the two, line breaks."""
 
 MARGIN = " " * 4
+WHOLE_LINE = 1 << 16  # where nobody looks at a terminal, a line is a line
 ROOM = 20  # columns: a word that starts nearer to the margin waits until all of it is known
 
 
@@ -301,28 +301,36 @@ def finish_words(answer: Answer) -> str | None:
 def show_error(screen: Screen, message: str, *, exit_code: int = 1, log: Sequence[str] = ()) -> None:
     """Print what failed in the first line, what to do below it, and the exit code; before that, llama.cpp's log."""
     for line in log:
-        screen.err.print(f"llama.cpp: {line.rstrip()}", style="muted", markup=False)
-    first, *rest = message.splitlines() or [""]
-    screen.err.print(hanging("✘", "bad", first))
-    for line in rest:
-        screen.err.print(Padding(Text(line.removeprefix(MARGIN)), (0, 0, 0, len(MARGIN))))
+        screen.err.print(Text(f"llama.cpp: {line.rstrip()}", style="muted"), soft_wrap=True)
+    show_signed(screen, "✘", "bad", message)
     screen.err.print(Text(f"{MARGIN}(exit {exit_code})", style="muted"))
 
 
 def show_note(screen: Screen, note: str) -> None:
     """Print something that the user should know and that stops nothing."""
     if not screen.quiet:
-        first, *rest = note.splitlines() or [""]
-        screen.err.print(hanging("⚠", "warn", first))
-        for line in rest:
-            screen.err.print(Padding(Text(line.removeprefix(MARGIN)), (0, 0, 0, len(MARGIN))))
+        show_signed(screen, "⚠", "warn", note)
 
 
-def hanging(sign: str, style: str, text: str) -> Table:
-    """Return a line with a sign before it; where it is long, the text goes on below itself."""
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(sign, style=style), Text(text))
-    return grid
+def show_signed(screen: Screen, sign: str, style: str, message: str) -> None:
+    """Print a message behind a sign, its other lines below a margin; paths and commands are never cut in two."""
+    width = screen.err.width if screen.err.is_terminal else WHOLE_LINE
+    first, *rest = message.splitlines() or [""]
+    for number, line in enumerate([first, *(f"{MARGIN}{line.strip()}" for line in rest)]):
+        start = f"{sign} " if number == 0 else ""
+        wrapped = textwrap.wrap(
+            f"{start}{line}",
+            width,
+            subsequent_indent="  " if number == 0 else MARGIN,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+            drop_whitespace=True,
+        )
+        text = Text("\n".join(wrapped))
+        if number == 0:
+            text.stylize(style, 0, len(sign))
+        screen.err.print(text, soft_wrap=True)
 
 
 class StatusLine:

@@ -69,8 +69,8 @@ def test_the_order_of_arrival_does_not_matter(texts, order):
 def test_the_common_beginning_is_muted():
     """Words that the reference has too are muted until the first one that differs, and never after it."""
     rows = shown([["a", "fox", "ran"], ["a", "fox", "slept"]], muted=MUTED)
-    assert rows[0].endswith("(a fox )slept")
-    assert shown([["a", "fox"], ["a", "fox"]], muted=MUTED)[0].endswith("(a fox)")
+    assert rows[0].endswith("( │ a fox )slept")
+    assert shown([["a", "fox"], ["a", "fox"]], muted=MUTED)[0].endswith("( │ a fox)")
 
 
 def test_a_later_agreement_is_not_muted():

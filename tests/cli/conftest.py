@@ -1,0 +1,57 @@
+"""The command line as a user has it, with folders of its own and nothing of the developer's environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from baco_cli.app import app
+
+START = [sys.executable, "-c", "import sys; sys.argv[0] = 'baco'; from baco_cli.app import main; main()"]
+
+
+@pytest.fixture
+def clean_env(tmp_path: Path) -> dict[str, str]:
+    """Return an environment with empty user folders, 80 columns, no colour wishes and none of our variables."""
+    ours = ("BACO_", "LLAMA_ARG_", "XDG_")
+    wishes = {"NO_COLOR", "FORCE_COLOR", "COLORFGBG", "CI", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "TERM", "PYTHONPATH"}
+    kept = {name: value for name, value in os.environ.items() if name not in wishes and not name.startswith(ours)}
+    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return kept | folders | {"HOME": str(tmp_path), "COLUMNS": "80", "TERM": "xterm-256color", "PYTHONPATH": path}
+
+
+@pytest.fixture
+def invoke(clean_env: dict[str, str]) -> Callable[..., Result]:
+    """Return a function that runs the command line in this process: ``invoke("run", "--help")``."""
+    removed = {name: None for name in os.environ if name not in clean_env}
+
+    def run(*args: str, stdin: str | None = None, **env: str) -> Result:
+        return CliRunner().invoke(app, list(args), input=stdin, env=removed | clean_env | env, prog_name="baco")
+
+    return run
+
+
+@pytest.fixture
+def baco(clean_env: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs the command line in a process of its own, on pipes."""
+
+    def run(*args: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*START, *args],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            env=clean_env | env,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+
+    return run
