@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from baco_local.engine.answer import Token
 from baco_local.routing.boundary import opens_word
@@ -70,10 +71,10 @@ def word_starts(tokens: Sequence[Token]) -> list[int]:
 def places(tokens: Sequence[Token]) -> tuple[Place, ...]:
     """Number the words of a reply."""
     starts = word_starts(tokens)
-    ends = [*starts[1:], len(tokens)]
+    edges = [*starts, len(tokens)]
     return tuple(
         Place(number, tuple(tokens[start:end]), start > 0 and tokens[start - 1].speaker is not tokens[start].speaker)
-        for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1)
+        for number, (start, end) in enumerate(pairwise(edges), 1)
     )
 
 

@@ -14,7 +14,7 @@ from baco_cli.chat.places import Place, places
 from baco_cli.chat.session import Chat, DialMove, Reply, Session, slim
 from baco_cli.chat.store import ChatStore, Slot
 from baco_local.engine.answer import Answer, Token
-from baco_local.errors import UsageError
+from baco_local.errors import BacoError, UsageError
 from baco_local.pair import Pair, Stream
 from baco_local.settings import Settings
 from baco_local.types import Detail, Spoken
@@ -43,7 +43,8 @@ class Heard:
     tokens: list[Token] = field(default_factory=list)
     answer: Answer | None = None  # None: nothing was written
     moves: list[DialMove] = field(default_factory=list)
-    error: Exception | None = None
+    error: BacoError | None = None
+    stopped: bool = False  # Ctrl-C came
     typed: str = ""  # what the user wrote meanwhile
     leave: bool = False  # Ctrl-C came twice
 
