@@ -14,13 +14,14 @@ from enum import StrEnum
 from typing import IO, NoReturn
 
 from rich.color import ColorSystem
-from rich.console import COLOR_SYSTEMS, Console
+from rich.console import COLOR_SYSTEMS, Console, RenderableType
 from rich.style import Style
+from rich.text import Text
 from rich.theme import Theme as RichTheme
 
 from baco_local.types import Role
 
-__all__ = ["MEASURE", "THEMES", "Paint", "Screen", "Theme", "ThemeName"]
+__all__ = ["MEASURE", "THEMES", "Paint", "Screen", "StatusLine", "Theme", "ThemeName", "console", "paint", "pick"]
 
 MEASURE = 100  # columns of running text, however wide the terminal: longer lines are hard to read
 
@@ -85,6 +86,34 @@ class DataConsole(Console):
         raise BrokenPipeError
 
 
+class StatusLine:
+    """One line on stderr that is written over, and wiped before anything else is written; silent where nobody looks."""
+
+    def __init__(self, err: Console, *, live: bool) -> None:
+        self._err, self._live = err, live
+        self._shown = False
+
+    def show(self, words: str) -> None:
+        """Replace what the line says."""
+        if self._live:
+            line = Text(words, style="muted", no_wrap=True)
+            line.truncate(self._err.width - 1, overflow="ellipsis")
+            with self._err.capture() as painted:
+                self._err.print(line, end="")
+            self._send(f"\r\x1b[2K{painted.get()}")
+            self._shown = True
+
+    def clear(self) -> None:
+        """Wipe the line."""
+        if self._shown:
+            self._send("\r\x1b[2K")
+            self._shown = False
+
+    def _send(self, codes: str) -> None:
+        self._err.file.write(codes)
+        self._err.file.flush()
+
+
 @dataclass(frozen=True, slots=True)
 class Screen:
     """Both streams of one run, and how they are painted."""
@@ -92,6 +121,7 @@ class Screen:
     out: Console  # stdout: text and JSON, nothing else
     err: Console  # stderr: banner, progress, speed, warnings
     theme: Theme
+    status: StatusLine
     mark: bool = False  # brackets around base text
     quiet: bool = False
 
@@ -107,13 +137,9 @@ class Screen:
     ) -> Screen:
         """Look at both streams; NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed by rich."""
         chosen = THEMES[pick(theme, os.environ if environ is None else environ)]
-        return cls(
-            console(sys.stdout, chosen, no_color=no_color),
-            console(sys.stderr, chosen, no_color=no_color),
-            chosen,
-            mark=mark,
-            quiet=quiet,
-        )
+        out, err = (console(stream, chosen, no_color=no_color) for stream in (sys.stdout, sys.stderr))
+        status = StatusLine(err, live=err.is_terminal and not err.is_dumb_terminal and not quiet)
+        return cls(out, err, chosen, status, mark=mark, quiet=quiet)
 
     @property
     def live(self) -> bool:
@@ -158,13 +184,24 @@ class Screen:
     def write(self, text: str) -> None:
         """Send text to stdout at once, unchanged."""
         if text:
+            self.status.clear()
             self.out.file.write(text)
             self.out.file.flush()
 
-    def say(self, text: str, style: str = "muted") -> None:
-        """Print one line for people on stderr, unless they asked for quiet."""
+    def show(self, content: RenderableType) -> None:
+        """Send a table or painted text to stdout."""
+        self.status.clear()
+        self.out.print(content, soft_wrap=not self.live)
+
+    def tell(self, words: Text) -> None:
+        """Send painted text to stderr, whatever was asked for."""
+        self.status.clear()
+        self.err.print(words, soft_wrap=True)
+
+    def say(self, words: str = "", style: str = "muted") -> None:
+        """Send one line for people to stderr, unless they asked for quiet."""
         if not self.quiet:
-            self.err.print(text, style=style, markup=False, highlight=False)
+            self.tell(Text(words, style=style))
 
 
 def console(file: IO[str], theme: Theme, *, no_color: bool) -> Console:

@@ -15,7 +15,7 @@ import baco_local
 from baco_cli.console import Screen
 from baco_cli.folders import cache_dir, pairs_file
 from baco_cli.options import EachModel, Machine, ModelChoice
-from baco_cli.render import StatusLine, show_note
+from baco_cli.render import show_note
 from baco_local.catalog import known_pairs
 from baco_local.config import PairFiles
 from baco_local.errors import ModelNotFoundError, UsageError
@@ -32,7 +32,6 @@ def open_pair(
     """Load the chosen pair, say on a status line what is going on, and free it in the end."""
     both = machine.load_options()
     files = pair_files(models)
-    status = StatusLine(screen)
     try:
         pair = baco_local.load(
             models.model,
@@ -44,12 +43,12 @@ def open_pair(
             base_options=each.load_options(Role.BASE, both),
             aligned_options=each.load_options(Role.ALIGNED, both),
             n_parallel=n_parallel,
-            on_progress=lambda words: status.show(f"{words} …"),
+            on_progress=lambda words: screen.status.show(f"{words} …"),
             user_pairs=pairs_file(),
             cache_dir=cache_dir(),
         )
     finally:
-        status.clear()
+        screen.status.clear()
     with pair:
         for note in pair.notes:
             show_note(screen, note)

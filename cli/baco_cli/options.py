@@ -40,6 +40,7 @@ from baco_local.text.chat import Message
 from baco_local.types import Role
 
 __all__ = [
+    "VALUE_NAMES",
     "Asking",
     "EachModel",
     "Machine",
@@ -47,10 +48,14 @@ __all__ = [
     "Output",
     "Sampling",
     "Writing",
+    "bias",
     "bundled",
     "dial_words",
+    "one_of",
     "option",
+    "per_call",
     "turned",
+    "unescaped",
 ]
 
 ASKING, MODELS, WRITING, SAMPLING, MACHINE, OUTPUT = "Prompt", "Models", "Writing", "Sampling", "Machine", "Output"

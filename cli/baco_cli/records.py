@@ -21,7 +21,16 @@ from baco_local.settings import Settings
 from baco_local.text.chat import Message
 from baco_local.types import Role, SideRecord
 
-__all__ = ["answer_record", "identity", "settings_record", "token_record", "trace_header", "versions"]
+__all__ = [
+    "answer_record",
+    "identity",
+    "plain",
+    "router_name",
+    "settings_record",
+    "token_record",
+    "trace_header",
+    "versions",
+]
 
 FORMAT = 1  # raised when a field changes its meaning or goes away; new fields may come at any time
 WHOLE_BYTES = 1 << 30  # up to here a model file is hashed as a whole

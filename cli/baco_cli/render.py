@@ -27,10 +27,10 @@ from baco_local.types import FinishReason, Role
 __all__ = [
     "ROOM",
     "Run",
-    "StatusLine",
     "Tally",
     "TokenWriter",
     "Wrapper",
+    "banner",
     "figures",
     "finish_words",
     "painted",
@@ -301,9 +301,9 @@ def finish_words(answer: Answer) -> str | None:
 def show_error(screen: Screen, message: str, *, exit_code: int = 1, log: Sequence[str] = ()) -> None:
     """Print what failed in the first line, what to do below it, and the exit code; before that, llama.cpp's log."""
     for line in log:
-        screen.err.print(Text(f"llama.cpp: {line.rstrip()}", style="muted"), soft_wrap=True)
+        screen.tell(Text(f"llama.cpp: {line.rstrip()}", style="muted"))
     show_signed(screen, "✘", "bad", message)
-    screen.err.print(Text(f"{MARGIN}(exit {exit_code})", style="muted"))
+    screen.tell(Text(f"{MARGIN}(exit {exit_code})", style="muted"))
 
 
 def show_note(screen: Screen, note: str) -> None:
@@ -330,32 +330,4 @@ def show_signed(screen: Screen, sign: str, style: str, message: str) -> None:
         text = Text("\n".join(wrapped))
         if number == 0:
             text.stylize(style, 0, len(sign))
-        screen.err.print(text, soft_wrap=True)
-
-
-class StatusLine:
-    """One line on stderr that is written over and finally wiped; silent where nobody watches."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._file = screen.err.file
-        self._screen = screen
-        self._live = screen.err.is_terminal and not screen.err.is_dumb_terminal and not screen.quiet
-        self._shown = False
-
-    def show(self, text: str) -> None:
-        """Replace what the line says."""
-        if self._live:
-            muted = Text(text, style="muted", no_wrap=True)
-            muted.truncate(self._screen.columns - 1, overflow="ellipsis")
-            with self._screen.err.capture() as painted:
-                self._screen.err.print(muted, end="")
-            self._file.write(f"\r\x1b[2K{painted.get()}")
-            self._file.flush()
-            self._shown = True
-
-    def clear(self) -> None:
-        """Wipe the line."""
-        if self._shown:
-            self._file.write("\r\x1b[2K")
-            self._file.flush()
-            self._shown = False
+        screen.tell(text)

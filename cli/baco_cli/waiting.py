@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 
 from baco_cli.console import Screen
-from baco_cli.render import StatusLine
 from baco_local.engine.answer import Token
 from baco_local.pair import Stream
 
@@ -21,13 +20,13 @@ BEAT_S = 0.1
 
 def reading(screen: Screen, stream: Stream) -> Iterator[Token]:
     """Yield the tokens of a stream, showing until the first of them how far the prompt has been read."""
-    status, done = StatusLine(screen), threading.Event()
+    done = threading.Event()
 
     def watch() -> None:
         wait_s = PATIENCE_S
         while not done.wait(wait_s):
             wait_s = BEAT_S
-            status.show(f"reading the prompt … {100 * stream.progress:.0f} %")
+            screen.status.show(f"reading the prompt … {100 * stream.progress:.0f} %")
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -36,7 +35,7 @@ def reading(screen: Screen, stream: Stream) -> Iterator[Token]:
     finally:
         done.set()
         watcher.join()
-        status.clear()
+        screen.status.clear()
     if first is not None:
         yield first
         yield from stream

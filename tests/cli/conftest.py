@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +18,12 @@ from typer.testing import CliRunner, Result
 from baco_cli.app import app
 
 START = [sys.executable, "-c", "import sys; sys.argv[0] = 'baco'; from baco_cli.app import main; main()"]
+
+
+@pytest.fixture(scope="session")
+def start() -> list[str]:
+    """Return the words that start the command line in a process of its own."""
+    return START
 
 
 @pytest.fixture
@@ -53,5 +63,36 @@ def baco(clean_env: dict[str, str]) -> Callable[..., subprocess.CompletedProcess
             timeout=120,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def on_terminal(clean_env: dict[str, str]) -> Callable[..., str]:
+    """Return a function that runs the command line on a terminal of its own and gives what that was sent."""
+
+    def run(*args: str, columns: int = 80, **env: str) -> str:
+        leader, follower = pty.openpty()
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        with subprocess.Popen(
+            [*START, *args],
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            env=clean_env | {"COLUMNS": str(columns)} | env,
+        ) as process:
+            os.close(follower)
+            sent = b""
+            while True:
+                try:
+                    part = os.read(leader, 1 << 16)
+                except OSError:  # Linux reports the end of a terminal this way
+                    break
+                if not part:
+                    break
+                sent += part
+            assert process.wait(timeout=60) == 0, sent.decode()
+        os.close(leader)
+        return sent.decode().replace("\r\n", "\n")
 
     return run
