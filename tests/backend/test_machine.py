@@ -1,0 +1,37 @@
+"""Cores and memory as a container sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from baco_local.backend.machine import free_memory, usable_cores
+
+
+def test_without_limits_something_is_usable(tmp_path: Path) -> None:
+    """A machine without control groups offers at least one core and some memory."""
+    assert usable_cores(tmp_path) >= 1
+    assert free_memory(tmp_path) > 0
+
+
+@pytest.mark.parametrize(
+    ("quota", "most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", 10**6), ("", 10**6)]
+)
+def test_cpu_quota_bounds_the_cores(quota: str, most: int, tmp_path: Path) -> None:
+    """A container with a quota of one processor gets one thread, whatever the host has; no quota bounds nothing."""
+    (tmp_path / "cpu.max").write_text(quota)
+    assert 1 <= usable_cores(tmp_path) <= most
+    if most > 1:
+        assert usable_cores(tmp_path) == usable_cores(tmp_path / "nowhere")
+
+
+def test_memory_limit_bounds_free_memory(tmp_path: Path) -> None:
+    """Free is what the limit leaves; a limit below the use leaves nothing."""
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert free_memory(tmp_path) == 2000
+    (tmp_path / "memory.current").write_text("9000\n")
+    assert free_memory(tmp_path) == 0
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(tmp_path) > 9000
