@@ -10,6 +10,7 @@ from synthetic_gguf import Shape, byte_pair, sentence_piece, write_adapter, writ
 __all__ = ["LONG_TOKEN", "OPTIONS", "SHAPE", "write_tiny_models"]
 
 SHAPE = Shape(layers=2, width=64, heads=4, kv_heads=2, ffn=128, vocab=512, context=1024)
+BROAD_HEADS = Shape(layers=2, width=64, heads=2, kv_heads=1, ffn=128, vocab=512, context=1024)  # 32 numbers each
 WIDER = Shape(layers=2, width=96, heads=4, kv_heads=2, ffn=128, vocab=512, context=1024)
 LONG_TOKEN = "\u00e9" * 300  # user-defined tokens are shown as they stand, not spelled in byte signs
 OPTIONS = LoadOptions(  # exact up to the order of sums
@@ -18,8 +19,9 @@ OPTIONS = LoadOptions(  # exact up to the order of sums
 
 
 def write_tiny_models(folder: Path) -> None:
-    """Write base, aligned, adapter, wider (an adapter for another shape), added, spm and mamba."""
+    """Write base, aligned, adapter, wider (an adapter for another shape), heads, added, spm and mamba."""
     write_pair(folder, SHAPE, adapter=True)
+    write_model(folder / "heads.gguf", BROAD_HEADS)
     write_adapter(folder / "wider.gguf", WIDER)
     write_model(folder / "added.gguf", SHAPE, vocabulary=byte_pair(512, added=("<tool>", LONG_TOKEN)))
     write_model(folder / "spm.gguf", SHAPE, vocabulary=sentence_piece(512))

@@ -32,9 +32,10 @@ from baco_local.types import Rows, TokenIds
 
 __all__ = ["BuildFacts", "LlamaModel", "Weights", "build_facts", "load_weights", "open_model", "recent_log"]
 
+MOST_CELLS = 2**31 - 1
 LONG_FEED = 32  # tokens; shorter feeds end before anybody could want to stop them
 ALL_LAYERS = -1
-PREFIXES = re.compile(r"^(?:\w+: |error loading model: |error: )+")  # names of C functions, and what everybody says
+PREFIXES = re.compile(r"^(?:\w+: |error loading model[ \w]*: |error: )+")  # names of C functions, and what everybody says
 GPU, INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type
 NO_ROOM, STOPPED = 1, 2  # what llama_decode returns
 ERROR, CONTINUED = 4, 5  # ggml_log_level; the table in llama-cpp-python's _logger.py is wrong
@@ -66,7 +67,7 @@ def _complaints() -> str:
             lines.append(text)
         elif level == CONTINUED and lines:
             lines[-1] += text
-    words = (PREFIXES.sub("", line.strip()) for line in "".join(lines).splitlines())
+    words = (" ".join(PREFIXES.sub("", line).split()) for line in "".join(lines).splitlines())
     return "; ".join(dict.fromkeys(w for w in words if w and w != "failed to load model")) or "llama.cpp gave no reason"
 
 
@@ -511,6 +512,8 @@ def open_model(
     if options.cache_type_v not in FLOATS and options.flash_attention is FlashAttention.OFF:
         raise UsageError(f"a KV cache of type {options.cache_type_v} for V needs flash attention; leave it on or auto")
     n_ctx = options.ctx_size or weights.n_ctx_train
+    if cells(n_ctx, n_sequences) > MOST_CELLS:
+        raise UsageError(f"{n_sequences} sequences of {n_ctx} positions are more than llama.cpp can count")
     params = lc.llama_context_default_params()
     known = (params.n_ctx, params.n_batch, params.n_ubatch, params.type_k, params.swa_full)
     if known != (512, 2048, 512, CACHE_TYPES[CacheType.F16], True):
