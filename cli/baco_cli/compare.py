@@ -27,6 +27,7 @@ from baco_cli.options import (
     bundled,
     dial_words,
     per_call,
+    refuse_early,
     turned,
 )
 from baco_cli.records import answer_record
@@ -89,10 +90,12 @@ def compare(
     ways = [*USUAL, *(parse_way(text) for text in add or ())]
     screen = output.screen()
     messages = asking.messages(prompt, piped_text())
+    refuse_early(writing, sampling, each)
     seed = sampling.chosen_seed()
     with open_pair(models, machine, each, screen, n_parallel=len(ways)) as pair:
         settings = turned(pair.settings, writing, sampling, each)
         banner(screen, pair, settings, verbose=output.verbose)
+        screen.gap()
         each_settings = [settings.turn(way.knobs) for way in ways]
         streams = pair.start([Job(prompt=messages, settings=own, seed=seed) for own in each_settings])
         width = column_width(screen.columns, len(ways)) if screen.live and not screen.out.is_dumb_terminal else None
@@ -154,7 +157,9 @@ def write_beside(screen: Screen, ways: Sequence[Way], streams: Sequence[Stream],
 
 def heading(screen: Screen, ways: Sequence[Way], width: int) -> str:
     """Return the names above the columns."""
-    names = BORDER.join(screen.styled(way.name[:width].ljust(width), HUES.get(way.name, "bold")) for way in ways)
+    shown = [way.name[:width] for way in ways]
+    cells = [screen.styled(name, HUES.get(name, "bold")) + " " * (width - len(name)) for name in shown]
+    names = screen.styled(BORDER, "muted").join(cells)
     rule = screen.styled("─┼─".join("─" * width for _ in ways), "muted")
     return f"{names}\n{rule}\n"
 

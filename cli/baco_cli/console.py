@@ -198,7 +198,12 @@ class Screen:
         self.status.clear()
         self.err.print(words, soft_wrap=True)
 
-    def say(self, words: str = "", style: str = "muted") -> None:
+    def gap(self) -> None:
+        """Leave a line free where text and words about it meet on one terminal."""
+        if self.live and self.err.is_terminal and not self.quiet:
+            self.tell(Text())
+
+    def say(self, words: str, style: str = "muted") -> None:
         """Send one line for people to stderr, unless they asked for quiet."""
         if not self.quiet:
             self.tell(Text(words, style=style))

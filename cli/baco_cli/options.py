@@ -21,6 +21,8 @@ import typer
 from typer.models import OptionInfo
 
 from baco_cli.console import Screen, ThemeName
+from baco_cli.folders import pairs_file
+from baco_local.catalog import known_pairs
 from baco_local.config import (
     BoundaryRule,
     CacheType,
@@ -34,9 +36,12 @@ from baco_local.config import (
     check_seed,
 )
 from baco_local.errors import UsageError
+from baco_local.routing.blends import BLENDS
+from baco_local.routing.dial import ROUTERS, find_router
 from baco_local.sampling.steps import SamplingOptions
 from baco_local.settings import Settings
 from baco_local.text.chat import Message
+from baco_local.text.frames import frame
 from baco_local.types import Role
 
 __all__ = [
@@ -54,6 +59,7 @@ __all__ = [
     "one_of",
     "option",
     "per_call",
+    "refuse_early",
     "turned",
     "unescaped",
 ]
@@ -76,6 +82,17 @@ def option(*names: str, help: str, panel: str, llama: str | None = None, **more:
 def per_call(*names: str, help: str, panel: str, **more: Any) -> Any:  # noqa: A002
     """Declare an option that belongs to one call, so that no environment variable sets it."""
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+def router_names(incomplete: str) -> list[str]:
+    """Return the rules whose names begin like this, for completion in the shell."""
+    names = [name.lower() if incomplete.islower() else name for name in (*ROUTERS, *BLENDS)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def pair_names(incomplete: str) -> list[str]:
+    """Return the known pairs whose names begin like this, for completion in the shell."""
+    return [name for name in known_pairs(pairs_file()) if name.startswith(incomplete)]
 
 
 def bundled(command: Command) -> Command:
@@ -128,7 +145,13 @@ class ModelChoice:
     model: Annotated[
         str | None,
         option(
-            "--model", "-m", "--pair", help="A known pair by its name; see: baco pairs.", panel=MODELS, metavar="PAIR"
+            "--model",
+            "-m",
+            "--pair",
+            help="A known pair by its name; see: baco pairs.",
+            panel=MODELS,
+            metavar="PAIR",
+            autocompletion=pair_names,
         ),
     ] = None
     base: Annotated[
@@ -376,6 +399,7 @@ class Writing:
         option(
             "--router",
             help="The rule that chooses the speaker: P-PUNC, H, RAND ...",
+            autocompletion=router_names,
             panel=WRITING,
             metavar="NAME",
         ),
@@ -589,6 +613,14 @@ def turned(defaults: Settings, writing: Writing, sampling: Sampling, each: EachM
     knobs = writing.knobs(defaults) | sampling.knobs() | more
     knobs |= {f"{role}_sampling": own for role in Role if (own := each.sampling(role))}
     return defaults.turn(knobs)
+
+
+def refuse_early(writing: Writing, sampling: Sampling, each: EachModel) -> None:
+    """Refuse before models are loaded what would be refused afterwards."""
+    settings = turned(Settings(), writing, sampling, each)
+    if settings.decode.router.strip().lower() not in BLENDS:
+        find_router(settings.decode.router)
+    frame(settings.frame)
 
 
 def dial_words(settings: Settings) -> str:

@@ -26,6 +26,7 @@ from baco_cli.options import (
     bundled,
     dial_words,
     per_call,
+    refuse_early,
     turned,
 )
 from baco_cli.records import answer_record, token_record, trace_header
@@ -99,11 +100,13 @@ def run(
     screen = output.screen()
     messages = asking.messages(prompt, piped_text())
     refuse_overwriting(asking, output_file, trace)
+    refuse_early(writing, sampling, each)
     seed = sampling.chosen_seed()
     with open_pair(models, machine, each, screen, n_parallel=min(n_samples, AT_ONCE)) as pair, ExitStack() as files:
         record = {} if trace is None else {"detail": Detail.SIDES, "n_rivals": N_RIVALS}
         settings = turned(pair.settings, writing, sampling, each, **record)
         banner(screen, pair, settings, verbose=output.verbose)
+        screen.gap()
         tracing = None
         if trace is not None:
             tracing = Trace(files.enter_context(to_write(trace, "--trace")), pair.pieces)
@@ -154,6 +157,7 @@ def write_text(
             if trace is not None:
                 trace.token(token, stream.sample)
         send(writer.flush() + "\n")
+        screen.gap()
         answer = stream.answer
         screen.say(
             figures(
@@ -211,6 +215,6 @@ def refuse_overwriting(asking: Asking, *targets: Path | None) -> None:
 def to_write(path: Path, name: str) -> IO[str]:
     """Open a file for text, or say why that cannot be."""
     try:
-        return path.open("w", encoding="utf-8")
+        return path.open("w", encoding="utf-8", buffering=1)  # a line at a time: nothing is lost that was finished
     except OSError as error:
         raise UsageError(f"{name}: {str(path)!r} cannot be written: {error.strerror}") from error

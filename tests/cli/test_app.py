@@ -103,6 +103,11 @@ def test_no_argument_shows_help(invoke):
         (("run", "-c", "-5", "a"), "must be at least 0"),
         (("run", "--base-opt", "colour=red", "a"), "is not NAME=VALUE with a known name"),
         (("run", "-s", "-2", "a"), "seed is -2"),
+        (("run", "--top-p", "7", "a"), "top_p is 7.0"),
+        (("run", "-d", "11", "a"), "the dial goes from 0"),
+        (("run", "--router", "p-pun", "a"), "did you mean P-PUNC"),
+        (("run", "--frame", "nosuch", "a"), "no frame is called 'nosuch'"),
+        (("run", "--stop", "", "a"), "a stop string is empty"),
         (("compare", "--add", "cat@d5", "a"), "'cat' is neither base, aligned, baco nor a router"),
         (("compare", "--add", "base@d5", "a"), "base speaks alone"),
         (("compare", "--add", "baco@x", "a"), "'x' is neither a temperature"),
@@ -136,3 +141,19 @@ def test_options_come_from_the_environment(invoke):
     assert "no pair is called 'mine'" in invoke("run", "hi", BACO_MODEL="mine").stderr
     assert invoke("run", "hi", BACO_MODEL="mine", LLAMA_ARG_CTX_SIZE="many").exit_code == 2
     assert "must be at least 0" in invoke("run", "hi", LLAMA_ARG_CTX_SIZE="-1").stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("baco co", ["compare"]),
+        ("baco run --di", ["--diversity"]),
+        ("baco run --router p-", ["p-punc", "p-fc"]),
+        ("baco run -m t", ["tales"]),
+    ],
+)
+def test_the_shell_completes_commands_options_and_names(line, offered, baco):
+    """Completion knows the commands, their options, the routers and the pairs."""
+    words = line.split()
+    done = baco(_BACO_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
+    assert sorted(done.stdout.split()) == sorted(offered)
