@@ -1,0 +1,116 @@
+"""The two commands of the README, as far as they go without a network: what starts, what is refused, what is said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ("bash", "cat", "dirname", "env", "flock", "head", "mkdir", "rm", "sleep")
+PROGRAM = """#!/usr/bin/env bash
+printf '%s\\n' "$@"
+cat
+exit 7
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a checkout without ``.venv``, in a folder with a space in its name."""
+    folder = tmp_path / "a b"
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("baco", "test", "setup.sh"):
+        shutil.copy(ROOT / "scripts" / name, folder / "scripts" / name)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def set_up(checkout: Path, *, stamp: str | None = None) -> None:
+    """Pretend a finished set-up whose program shows its arguments and its input."""
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    for name in ("baco", "python"):
+        program = checkout / ".venv" / "bin" / name
+        program.write_text(PROGRAM, encoding="utf-8")
+        program.chmod(0o755)
+    asked = (checkout / "pyproject.toml").read_text("utf-8")
+    (checkout / ".venv" / "ready-run").write_text(f"{checkout}\n{asked}" if stamp is None else stamp, encoding="utf-8")
+
+
+def start(checkout: Path, *arguments: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+    """Run ``scripts/baco`` from another folder, with something on its standard input."""
+    bash = shutil.which("bash")
+    assert bash
+    return subprocess.run(
+        [bash, str(checkout / "scripts" / "baco"), *arguments],
+        input="piped",
+        cwd=checkout.parent,
+        env={"PATH": path, "HOME": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """Return a folder to be the whole PATH: the tools that every system has, and no Python."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in TOOLS:
+        if found := shutil.which(tool):
+            (folder / tool).symlink_to(found)
+    return folder
+
+
+def test_baco_hands_everything_over(checkout: Path) -> None:
+    """Once set up, arguments, input and exit code are those of the program, and the script says nothing."""
+    set_up(checkout)
+    ran = start(checkout, "run", "-d", "7", "two words", "")
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("run\n-d\n7\ntwo words\n\npiped", "", 7)
+
+
+def test_a_missing_python_is_named(checkout: Path, bare_path: Path) -> None:
+    """Without a Python the script says which one it wants, and leaves nothing behind."""
+    ran = start(checkout, "run", path=str(bare_path))
+    assert ran.returncode == 1
+    assert "no Python 3.11 or newer" in ran.stderr
+    assert ran.stdout == ""
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [("exit 1", "no Python 3.11"), ("[[ $2 != *venv* ]]", "lacks its modules venv")]
+)
+def test_an_unfit_python_is_named(checkout: Path, bare_path: Path, body: str, said: str) -> None:
+    """A Python that is too old, or has no venv module, is not used."""
+    python = bare_path / "python3.12"
+    python.write_text(f"#!/usr/bin/env bash\n{body}\n", encoding="utf-8")
+    python.chmod(0o755)
+    ran = start(checkout, "run", path=str(bare_path))
+    assert ran.returncode == 1
+    assert said in ran.stderr
+
+
+def test_a_foreign_environment_is_left_alone(checkout: Path) -> None:
+    """A ``.venv`` that somebody else made is neither used nor removed."""
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "mine").touch()
+    ran = start(checkout, "run")
+    assert ran.returncode == 1
+    assert "was not made by this script" in ran.stderr
+    assert (checkout / ".venv" / "mine").exists()
+
+
+@pytest.mark.parametrize("stamp", ["/elsewhere\n", ""])
+def test_a_stale_environment_is_not_started(checkout: Path, bare_path: Path, stamp: str) -> None:
+    """Moved with its checkout, or half made: an environment without a true stamp is begun anew."""
+    set_up(checkout, stamp=stamp)
+    (checkout / ".venv" / "setup.log").touch()
+    ran = start(checkout, "run", path=str(bare_path))
+    assert ran.returncode == 1
+    assert "no Python 3.11" in ran.stderr
