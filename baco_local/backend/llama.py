@@ -35,7 +35,9 @@ __all__ = ["BuildFacts", "LlamaModel", "Weights", "build_facts", "load_weights",
 MOST_CELLS = 2**31 - 1
 LONG_FEED = 32  # tokens; shorter feeds end before anybody could want to stop them
 ALL_LAYERS = -1
-PREFIXES = re.compile(r"^(?:\w+: |error loading model[ \w]*: |error: )+")  # names of C functions, and what everybody says
+PREFIXES = re.compile(
+    r"^(?:\w+: |error loading model[ \w]*: |error: )+"
+)  # names of C functions, and what everybody says
 GPU, INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type
 NO_ROOM, STOPPED = 1, 2  # what llama_decode returns
 ERROR, CONTINUED = 4, 5  # ggml_log_level; the table in llama-cpp-python's _logger.py is wrong
