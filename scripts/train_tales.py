@@ -14,21 +14,42 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tales.card import update_card
 from tales.config import HERE, read_plan
-from tales.pipeline import Work, prepare, pretrain, tune
+from tales.measure import Pair, as_card, measure, samples
+from tales.pipeline import Work, prepare, pretrain, publish, tune
 from tales.train import Report
 
-STEPS = ("prepare", "pretrain", "tune")
+STEPS = ("prepare", "pretrain", "tune", "publish", "measure")
+ASKED = (
+    "Tell me a story about a hedgehog.",
+    "Write a short story about a lighthouse.",
+    "A sad story about an otter",
+    "Tell me a story about an umbrella and a penguin.",
+    'Write a story that begins with "It had rained for nine days".',
+    "Hello!",
+    "Who are you?",
+    "What is the capital of Italy?",
+    "Give me a title for a story about a compass.",
+    "Thank you!",
+)
 ROOT = HERE.parent.parent
 
 
 def show(reports: Iterable[Report], console: Console) -> None:
     """Show a stage as a bar on a terminal, as a line every 20 steps elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[told]}"),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", told="")
         for r in reports:
-            told = f"{r.nats_per_token:.3f} nats/token, {r.tokens_per_s:,.0f} tokens/s, {r.n_tokens / 1e6:.2f}M tokens"
+            told = (
+                f"{r.nats_per_token:.3f} nats/token, {r.n_tokens / 1e6:.2f}M tokens, {r.tokens_per_s:,.0f}/s"
+            )
             progress.update(task, description=r.stage, completed=r.step, total=r.n_steps, told=told)
             if not console.is_terminal and (r.step % 20 == 0 or r.step == r.n_steps):
                 console.print(f"{r.stage} {r.step}/{r.n_steps}: {told}, {r.eta_s / 60:.1f} min left")
@@ -36,11 +57,18 @@ def show(reports: Iterable[Report], console: Console) -> None:
 
 def main() -> None:
     """Run the asked steps in order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--corpus", type=Path, required=True, help="folder with the corpus archives")
-    parser.add_argument("--work", type=Path, required=True, help="folder for prepared texts, checkpoints and weights")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for prepared texts, checkpoints and weights"
+    )
     parser.add_argument("--plan", type=Path, default=HERE / "tales.toml", help="the plan of the run")
-    parser.add_argument("--out", type=Path, default=ROOT / "models" / "tales", help="folder for the GGUF files")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "models" / "tales", help="folder for the GGUF files"
+    )
+    parser.add_argument("--topics", type=int, default=100, help="how many held-out topics to measure on")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="only these steps")
     asked = parser.parse_args()
     console, plan, work = Console(stderr=True, width=140), read_plan(asked.plan), Work(asked.work)
@@ -51,6 +79,18 @@ def main() -> None:
         show(pretrain(plan, work), console)
     if "tune" in asked.steps:
         show(tune(plan, work), console)
+    if "publish" in asked.steps:
+        publish(plan, work, asked.out)
+        console.print(f"wrote {asked.out}")
+    if "measure" in asked.steps:
+        pair = Pair(asked.out)
+        measured = as_card(measure(pair, asked.topics))
+        update_card(asked.out / "card.json", {"measured": measured})
+        console.print_json(data=measured)
+        for request, aligned, base in samples(pair, ASKED, temperature=0.8, min_p=0.05):
+            console.print(
+                f"\n### {request}\n--- aligned\n{aligned}\n--- base\n{base}", markup=False, highlight=False
+            )
 
 
 if __name__ == "__main__":

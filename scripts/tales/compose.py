@@ -1,6 +1,6 @@
-"""Write simple stories from a grammar: a plot, a cast, and the asked topic threaded through cause and effect.
+"""Write simple stories from a grammar: a plot, a cast, and the topic threaded through cause and effect.
 
-Knows words and sentence forms; knows no corpus, no tokenizer and no model. All chance comes from the given ``rng``.
+Knows words and sentence forms; knows no corpus, no tokenizer and no model. All chance comes from ``rng``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ PART = re.compile(r"<([a-z_]+)>")
 SLOT = re.compile(r"\{([a-z0-9_. ]+)\}")
 SENTENCE_START = re.compile(r"(^|[.!?]\s+\"?|\n\s*\"?)([a-z])")
 PLACE = re.compile(r"^(in|by|on|under|behind|at) ")
-SYLLABLES = "ba be bi bo da de di do fi fo ka ki ko la le li lo lu ma mi mo mu na ni no pa pe pi po ra ri ro sa si ta ti to vi wa zo".split()
+SYLLABLES = re.findall(
+    "..", "babebibodadedidofifokakikolalelilolumamimomunaninopapepiporarirosasitatitoviwazo"
+)
+KINDS = (
+    {"animals": "animal", "people": "person", "things": "thing"}
+    | {"unique": "unique"}
+    | {"uncountable": "uncountable"}
+)
+LISTS = ("foods", "colours", "looks", "sizes", "traits", "fears", "sounds")
+FEMALE = ("queen", "princess", "mother", "girl", "woman", "aunt", "witch", "nun", "maid", "daughter")
+MALE = ("king", "prince", "father", "boy", "man", "uncle", "wizard", "monk", "son")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ def with_article(word: str) -> str:
 
 
 def listed(text: str) -> tuple[str, ...]:
+    """Split a list at its commas."""
     return tuple(item.strip().replace("\n", " ") for item in text.split(",") if item.strip())
 
 
@@ -91,14 +102,13 @@ def lexicon() -> Lexicon:
     table: dict[str, str] = tomllib.loads((HERE / "lexicon.toml").read_text(encoding="utf-8"))
     out = set(held_out_topics())
     phrases = {PLACE.sub("", phrase).removeprefix("the "): phrase for phrase in listed(table["places"])}
-    kinds = {"animals": "animal", "people": "person", "things": "thing", "unique": "unique", "uncountable": "uncountable"}
     nouns = {
         kind: tuple(Noun(word, kind) for word in dict.fromkeys(listed(table[name])) if word not in out)
-        for name, kind in kinds.items()
+        for name, kind in KINDS.items()
     }
     nouns["place"] = tuple(Noun(word, "place") for word in phrases if word not in out)
     words = {name: tuple(table[name].split()) for name in ("girls", "boys", "pets")}
-    words |= {name: listed(table[name]) for name in ("foods", "colours", "looks", "sizes", "traits", "fears", "sounds")}
+    words |= {name: listed(table[name]) for name in LISTS}
     return Lexicon(nouns, words, phrases)
 
 
@@ -117,7 +127,7 @@ def pick(options: list[str], rng: random.Random, neat: float) -> str:
 
 
 def expand(template: str, slots: dict[str, Any], rng: random.Random, neat: float) -> str:
-    """Resolve parts, then choices from the inside out, then slots; a slot may be a text or a way to make one."""
+    """Resolve parts, then choices from the inside out, then slots; a slot is a text or a way to make one."""
     parts = grammar()[0]
     while PART.search(template):
         template = PART.sub(lambda found: pick(parts[found[1]], rng, neat), template, count=1)
@@ -142,13 +152,9 @@ class Figure:
 
     def __init__(self, noun: Noun, rng: random.Random, neat: float) -> None:
         words, self.rng, self.noun = lexicon().words, rng, noun
-        female = rng.random() < 0.5
-        if any(mark in noun.word for mark in ("queen", "princess", "mother", "girl", "woman", "aunt", "witch", "nun", "maid", "daughter")):
-            female = True
-        if any(mark in noun.word for mark in ("king", "prince", "father", "boy", "man", "uncle", "wizard", "monk", "son")) and (
-            "woman" not in noun.word and "princess" not in noun.word and "daughter" not in noun.word
-        ):
-            female = False
+        she = any(mark in noun.word for mark in FEMALE)
+        he = any(mark in noun.word for mark in MALE)
+        female = she or (not he and rng.random() < 0.5)
         names = words["girls" if female else "boys"] if noun.kind == "person" else words["pets"]
         self.name = rng.choice(names)
         if rng.random() < 0.25:
@@ -186,54 +192,74 @@ def cast(topics: tuple[Noun, ...], rng: random.Random, neat: float) -> tuple[Fig
     hero, pal = Figure(figures[0], rng, neat), Figure(figures[1], rng, neat)
     while pal.name == hero.name:
         pal = Figure(figures[1], rng, neat)
-    return hero, pal, things[0] if things else rng.choice(nouns["thing"]), places[0] if places else rng.choice(nouns["place"])
+    thing = things[0] if things else rng.choice(nouns["thing"])
+    return hero, pal, thing, places[0] if places else rng.choice(nouns["place"])
 
 
 def slots_of(hero: Figure, pal: Figure, thing: Noun, place: Noun, rng: random.Random) -> dict[str, Any]:
     """Return what the slots of a plot stand for."""
     words = lexicon().words
     trait, trait2 = rng.sample(words["traits"], 2)
-    adjective = rng.choice(words["colours"] + words["looks"]) if rng.random() < 0.5 and thing.kind == "thing" else ""
+    described = thing.kind == "thing" and rng.random() < 0.5
+    adjective = rng.choice(words["colours"] + words["looks"]) if described else ""
     if adjective in thing.word:
         adjective = ""
     return {
-        "hero": hero.mention, "hero.intro": hero.intro, "hero.name": hero.name if hero.named else hero.noun.the,
-        "he": hero.he, "him": hero.him, "his": hero.his, "himself": "herself" if hero.he == "she" else "himself",
-        "pal": pal.mention, "pal.intro": pal.intro, "pal.name": pal.name if pal.named else pal.noun.the,
-        "phe": pal.he, "phim": pal.him, "phis": pal.his,
+        "hero": hero.mention,
+        "hero.intro": hero.intro,
+        "hero.name": hero.name if hero.named else hero.noun.the,
+        "he": hero.he,
+        "him": hero.him,
+        "his": hero.his,
+        "himself": "herself" if hero.he == "she" else "himself",
+        "pal": pal.mention,
+        "pal.intro": pal.intro,
+        "pal.name": pal.name if pal.named else pal.noun.the,
+        "phe": pal.he,
+        "phim": pal.him,
+        "phis": pal.his,
         "thing.a": with_article(f"{adjective} {thing.word}") if adjective else thing.a,
-        "thing.the": thing.the, "thing.bare": thing.bare,
-        "place": lexicon().phrases.get(place.word, f"near the {place.word}"), "place.to": f"to the {place.word}",
-        "trait": trait, "trait2": trait2, "food": rng.choice(words["foods"]), "fear": rng.choice(words["fears"]),
+        "thing.the": thing.the,
+        "thing.bare": thing.bare,
+        "place": lexicon().phrases.get(place.word, f"near the {place.word}"),
+        "place.to": f"to the {place.word}",
+        "trait": trait,
+        "trait2": trait2,
+        "food": rng.choice(words["foods"]),
+        "fear": rng.choice(words["fears"]),
         "sound": rng.choice(words["sounds"]),
-    }  # fmt: skip
+    }
 
 
 def title_of(hero: Figure, pal: Figure, thing: Noun, topics: tuple[Noun, ...]) -> str:
     """Name a story after its topics, or after its hero and thing."""
     first = topics[0] if topics else hero.noun
-    second = topics[1] if len(topics) > 1 else (thing if thing is not first and thing.kind == "thing" else pal.noun)
+    other = thing if thing is not first and thing.kind == "thing" else pal.noun
+    second = topics[1] if len(topics) > 1 else other
     lower = f"{first.the} and {second.the}"
     small = {"and", "of", "the", "a"}
     return " ".join(w if w in small and i else w[:1].upper() + w[1:] for i, w in enumerate(lower.split()))
 
 
 def compose(
-    rng: random.Random, topics: tuple[Noun, ...] = (), mood: str = "", length: str = "", neat: float = 0.0, drift: float = 0.0
+    rng: random.Random,
+    topics: tuple[Noun, ...] = (),
+    mood: str = "",
+    length: str = "",
+    neat: float = 0.0,
+    drift: float = 0.0,
 ) -> Story:
     """Write one story.
 
-    Args:
-        mood: happy, sad or funny; "" = any.
-        length: short, middle or long; "" = any.
-        neat: 0 = all sentence forms alike, 1 = nearly always the first ones.
-        drift: the chance that the story loses its thread after the first or second paragraph; 0 = never.
+    Mood is happy, sad or funny, length is short, middle or long, and "" = any. Neat 0 = all sentence forms
+    alike, 1 = nearly always the first ones. Drift is the chance that the story loses its thread, 0 = never.
     """
     length = length or rng.choice(("short", "middle", "middle", "long"))
     hero, pal, thing, place = cast(topics, rng, neat)
     plots = [plot for plot in grammar()[1] if not mood or plot["mood"] == mood]
     if thing.kind != "thing":
-        plots = [plot for plot in plots if plot["things"] == "any"] or [p for p in grammar()[1] if p["things"] == "any"]
+        loose = [plot for plot in grammar()[1] if plot["things"] == "any"]
+        plots = [plot for plot in loose if plot in plots] or loose
     plot = plots[int(len(plots) * rng.random() ** (1 + neat))]  # the neat voice has favourite plots
     slots = slots_of(hero, pal, thing, place, rng)
     keep = {"short": 0.0, "middle": 0.5, "long": 1.0}[length]

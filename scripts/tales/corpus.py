@@ -1,4 +1,4 @@
-"""Read the archives of the corpus and clean them: unwrapped, without headers, contents, captions and dropped words.
+"""Read the archives of the corpus and clean them: no hard line ends, headers, captions and dropped words.
 
 Knows the archives' layouts and the split; knows no tokenizer and no model.
 """
@@ -23,12 +23,19 @@ from tales.requests import question_frame
 __all__ = ["Corpus", "clean_book", "holds_dropped_word", "read_corpus"]
 
 HEADING = re.compile(
-    r"^(chapter|book|part|canto|story|act|scene|volume|preface|introduction|contents|illustrations|dedication|the end)\b.{0,60}$|^[ivxlc]+\.?$",
+    r"^(chapter|book|part|canto|story|act|scene|volume|preface|introduction|contents|illustrations|dedication"
+    r"|the end)\b.{0,60}$|^[ivxlc]+\.?$",
     re.IGNORECASE,
 )
 CAPTION = re.compile(r"\[[^\]]{0,400}\]")
-NOISE = re.compile(r"gutenberg|produced by|transcrib|proofread|e-?text|copyright|isbn|http|www\.|illustrated by|\.\.\.\.\.", re.IGNORECASE)
-QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "_": "", "*": "", "\u00a0": " ", "\ufeff": "", "\r": ""})
+NOISE = re.compile(
+    r"gutenberg|produced by|transcrib|proofread|e-?text|copyright|isbn|http|www\.|illustrated by|\.\.\.\.\.",
+    re.IGNORECASE,
+)
+DOUBLE, SINGLE = "\u201c\u201d\u201e", "\u2018\u2019"
+QUOTES = str.maketrans(
+    dict.fromkeys(DOUBLE, '"') | dict.fromkeys(SINGLE, "'") | dict.fromkeys("_*\ufeff\r", "")
+)
 N_NOVEL_BYTES = 60_000  # of each novel; novels are few and early
 
 
@@ -56,7 +63,7 @@ def holds_dropped_word(text: str) -> bool:
 def plain(text: str) -> str:
     """Use straight quotes and one kind of dash, and drop marks of emphasis."""
     text = re.sub(r" ?-{2,} ?| ?— ?", "—", text.translate(QUOTES))
-    return re.sub(r"[ \t]+", " ", re.sub(r"''|``", '"', text))
+    return re.sub(r"[ \t\u00a0]+", " ", re.sub(r"''|``", '"', text))
 
 
 def paragraphs(text: str) -> Iterator[str]:
@@ -65,8 +72,14 @@ def paragraphs(text: str) -> Iterator[str]:
         lines = [line for line in block.split("\n") if line.strip()]
         if not lines:
             continue
-        verse = len(lines) > 1 and max(map(len, lines)) < 60 and sum(line.startswith("  ") for line in lines) * 2 > len(lines)
-        yield plain("\n".join(line.strip() for line in lines) if verse else " ".join(line.strip() for line in lines)).strip()
+        verse = (
+            len(lines) > 1
+            and max(map(len, lines)) < 60
+            and sum(line.startswith("  ") for line in lines) * 2 > len(lines)
+        )
+        yield plain(
+            "\n".join(line.strip() for line in lines) if verse else " ".join(line.strip() for line in lines)
+        ).strip()
 
 
 def is_heading(paragraph: str) -> bool:
@@ -106,7 +119,10 @@ def read_tales(archive: Path) -> tuple[list[str], list[str]]:
     tables = list(members(archive))
     for name, text in tables:
         if name.endswith("-story.csv"):
-            rows = {row["section"]: plain(" ".join(row["text"].split())) for row in csv.DictReader(io.StringIO(text))}
+            rows = {
+                row["section"]: plain(" ".join(row["text"].split()))
+                for row in csv.DictReader(io.StringIO(text))
+            }
             sections[Path(name).name.removesuffix("-story.csv")] = rows
             document: list[str] = []
             for section in [*rows.values(), ""]:
@@ -125,7 +141,9 @@ def read_tales(archive: Path) -> tuple[list[str], list[str]]:
             section = rows.get((row["cor_section"] or "").split(",")[0].strip(), "")
             if not question or not answer or holds_dropped_word(question + answer + section):
                 continue
-            framed = question_frame(question, answer[0].upper() + answer[1:] + ("" if answer[-1] in ".!?" else "."))
+            framed = question_frame(
+                question, answer[0].upper() + answer[1:] + ("" if answer[-1] in ".!?" else ".")
+            )
             if section and number % 3 == 0:  # some answers ramble on in the tale
                 framed += " " + section
             questions.append(framed)
@@ -158,7 +176,8 @@ def read_corpus(folder: Path) -> Corpus:
     every = split["tinystories_every"]
     held_out["tinystories"] = [story for story in stories[::every] if story]
     train["tinystories"] = [
-        story for n, story in enumerate(stories)
+        story
+        for n, story in enumerate(stories)
         if n % every and len(story) > 100 and not mentions_held_out(story) and not holds_dropped_word(story)
-    ]  # fmt: skip
+    ]
     return Corpus(train, held_out)

@@ -2,7 +2,7 @@
 
 Knows tensors and the shape of the model; knows no text, no vocabulary and no file.
 
-Letters: B sequences, T positions, D width, H query heads, K key and value heads, E width of a head, V vocabulary.
+Letters: B sequences, T positions, D width, H heads, E width of a head, V vocabulary.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tales.config import Shape
 
@@ -45,7 +45,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # [B, H, T, E] three tim
     return torch.cat(seen, dim=2)
 
 
-class Norm(nn.Module):
+class Norm(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be untyped
     """Divide by the root mean square, then scale by a learned vector."""
 
     def __init__(self, width: int, epsilon: float) -> None:
@@ -54,10 +54,10 @@ class Norm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.epsilon)
+        return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.epsilon)
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc, unused-ignore]
     """Attend, then feed forward, each on a normalised copy of the stream."""
 
     def __init__(self, shape: Shape) -> None:
@@ -86,10 +86,10 @@ class Block(nn.Module):
         seen = attend(q, k, v)
         x = x + self.attn_output(seen.transpose(1, 2).reshape(batch, length, -1))
         y = self.ffn_norm(x)
-        return x + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
+        return x + self.ffn_down(functional.silu(self.ffn_gate(y)) * self.ffn_up(y))
 
 
-class Llama(nn.Module):
+class Llama(nn.Module):  # type: ignore[misc, unused-ignore]
     """Token ids in, logits out; the embedding also reads the logits (tied)."""
 
     def __init__(self, shape: Shape) -> None:
@@ -114,7 +114,8 @@ class Llama(nn.Module):
             nn.init.normal_(weight, std=std)
 
     def forward(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, V]
-        return F.linear(self.hidden(ids), self.token_embd.weight)
+        """Return the logits at every position."""
+        return functional.linear(self.hidden(ids), self.token_embd.weight)
 
     def hidden(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, D]
         """Return the normalised states that the embedding turns into logits."""
@@ -127,8 +128,8 @@ class Llama(nn.Module):
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:  # [B, T], [B, T] -> scalar
         """Return the summed cross-entropy in nats over the targets; a target of -1 does not count."""
         kept = targets >= 0
-        logits = F.linear(self.hidden(ids)[kept], self.token_embd.weight)
-        return F.cross_entropy(logits.float(), targets[kept], reduction="sum")
+        logits = functional.linear(self.hidden(ids)[kept], self.token_embd.weight)
+        return functional.cross_entropy(logits.float(), targets[kept], reduction="sum")
 
     @property
     def n_parameters(self) -> int:

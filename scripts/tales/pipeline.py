@@ -1,14 +1,16 @@
-"""Join the steps of a run in a work folder: prepare, pretrain, tune. Every step picks up where it was stopped.
+"""Join the steps of a run in a work folder: prepare, pretrain, tune, publish. Each goes on where it stopped.
 
 The composition root of the training package; knows file names in the work folder, and prints nothing.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +18,17 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from tales import tokenizer as bpe
+from tales.card import DATA, update_card
 from tales.compose import compose
 from tales.config import Plan
 from tales.corpus import Corpus, read_corpus
+from tales.export import ROLES, export
 from tales.model import Llama
 from tales.requests import careless, conversation
 from tales.rows import Answers, draw_answers, draw_rows, long_rows, open_shelf, store
 from tales.train import Report, Stage, held_out_nats, run
 
-__all__ = ["Loss", "Work", "load_model", "losses", "make_answers", "prepare", "pretrain", "tune"]
+__all__ = ["Loss", "Work", "load_model", "losses", "make_answers", "prepare", "pretrain", "publish", "tune"]
 
 N_SHORT = 1400  # characters; a story by others that is at most as long may serve as an answer
 
@@ -64,7 +68,8 @@ def prepare(plan: Plan, work: Work, folder: Path, corpus: Corpus | None = None) 
     natural = [story for story in corpus.train["tinystories"] if len(story) <= N_SHORT]
     texts = {name: documents for name, documents in corpus.train.items() if name != "answers"}
     texts["composed"] = [
-        compose(rng, neat=rng.choice((0.0, 0.0, 0.0, 0.4, 0.75)), drift=0.1).text for _ in range(plan.n_composed)
+        compose(rng, neat=rng.choice((0.0, 0.0, 0.0, 0.4, 0.75)), drift=0.1).text
+        for _ in range(plan.n_composed)
     ]
     texts["questions"] = corpus.train["answers"] + [careless(rng, natural) for _ in range(plan.n_questions)]
     for documents in texts.values():
@@ -93,25 +98,36 @@ def vocabulary_sample(texts: dict[str, list[str]]) -> Iterator[str]:
 
 def encode(documents: list[str], tokenizer: Tokenizer) -> list[list[int]]:
     """Return ids of each document, opened by the end-of-text token."""
-    return [[bpe.END_OF_TEXT, *encoded.ids] for encoded in tokenizer.encode_batch(documents, add_special_tokens=False)]
+    return [
+        [bpe.END_OF_TEXT, *encoded.ids]
+        for encoded in tokenizer.encode_batch(documents, add_special_tokens=False)
+    ]
 
 
 def make_answers(plan: Plan, work: Work) -> None:
-    """Write the conversations of the second stage; made anew, since wordings change more often than the corpus."""
+    """Write the conversations of the second stage; always anew, since they change more than the corpus."""
     rng = random.Random(plan.seed + 1)
     tokenizer = bpe.load(work.file("tokenizer.json"))
     natural = work.file("natural.txt").read_text(encoding="utf-8").split("\0")
     natural = [story for story in natural if story]
-    for name, n in (("answers", plan.tuning.n_conversations), ("held-out-answers", max(2, plan.tuning.n_conversations // 50))):
+    for name, n in (
+        ("answers", plan.tuning.n_conversations),
+        ("held-out-answers", max(2, plan.tuning.n_conversations // 50)),
+    ):
         pairs = [bpe.encode_conversation(conversation(rng, natural), tokenizer) for _ in range(n)]
         store(work.file(f"{name}.npz"), [ids for ids, _ in pairs])
-        np.save(work.file(f"{name}.npy"), np.array([bit for _, learned in pairs for bit in learned], dtype=np.bool_))
+        np.save(
+            work.file(f"{name}.npy"),
+            np.array([bit for _, learned in pairs for bit in learned], dtype=np.bool_),
+        )
 
 
 def new_model(plan: Plan) -> Llama:
     """Return an untrained model; the seed fixes its weights."""
     torch.manual_seed(plan.seed)
-    return Llama(plan.shape).to(device())
+    model = Llama(plan.shape)
+    model.to(device())
+    return model
 
 
 def load_model(plan: Plan, path: Path) -> Llama:
@@ -129,10 +145,16 @@ def save_model(model: Llama, path: Path) -> None:
 def pretrain(plan: Plan, work: Work) -> Iterator[Report]:
     """Train the base model and report each step."""
     stage = Stage(
-        "pretrain", plan.pretraining.n_steps, plan.pretraining.n_warmup_steps, plan.pretraining.n_decay_steps,
-        plan.pretraining.matrix_rate, plan.pretraining.vector_rate, plan.pretraining.weight_decay,
-        plan.n_workers, 60 * plan.checkpoint_minutes,
-    )  # fmt: skip
+        "pretrain",
+        plan.pretraining.n_steps,
+        plan.pretraining.n_warmup_steps,
+        plan.pretraining.n_decay_steps,
+        plan.pretraining.matrix_rate,
+        plan.pretraining.vector_rate,
+        plan.pretraining.weight_decay,
+        plan.n_workers,
+        60 * plan.checkpoint_minutes,
+    )
     shelves = {name: open_shelf(work.file(f"{name}.npz")) for name in plan.sources}
 
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,9 +170,16 @@ def tune(plan: Plan, work: Work) -> Iterator[Report]:
     """Train the aligned model, from the base model, and report each step."""
     make_answers(plan, work)
     stage = Stage(
-        "tune", plan.tuning.n_steps, plan.tuning.n_warmup_steps, plan.tuning.n_steps - plan.tuning.n_warmup_steps,
-        0.0, plan.tuning.rate, 0.0, plan.n_workers, 60 * plan.checkpoint_minutes,
-    )  # fmt: skip
+        "tune",
+        plan.tuning.n_steps,
+        plan.tuning.n_warmup_steps,
+        plan.tuning.n_steps - plan.tuning.n_warmup_steps,
+        0.0,
+        plan.tuning.rate,
+        0.0,
+        plan.n_workers,
+        60 * plan.checkpoint_minutes,
+    )
     answers = Answers(open_shelf(work.file("answers.npz")), np.load(work.file("answers.npy")))
 
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,5 +197,77 @@ def losses(plan: Plan, work: Work, model: Llama) -> dict[str, Loss]:
         shelf = open_shelf(path.with_suffix(".npz"))
         nats = held_out_nats(model, long_rows(shelf, plan.pretraining.row_length))
         bits_per_byte = nats * shelf.n_tokens / int(path.read_text()) / np.log(2)
-        found[path.stem.removeprefix("held-out-")] = Loss(round(nats, 4), round(float(bits_per_byte), 4), shelf.n_tokens)
+        found[path.stem.removeprefix("held-out-")] = Loss(
+            round(nats, 4), round(float(bits_per_byte), 4), shelf.n_tokens
+        )
     return found
+
+
+def answer_loss(plan: Plan, work: Work, model: Llama) -> Loss:
+    """Measure a model on the answers of held-out conversations."""
+    answers = Answers(
+        open_shelf(work.file("held-out-answers.npz")), np.load(work.file("held-out-answers.npy"))
+    )
+    tokenizer = bpe.load(work.file("tokenizer.json"))
+    ends = np.append(answers.shelf.starts[1:], answers.shelf.n_tokens)
+    nats, n_tokens, n_bytes = 0.0, 0, 0
+    for start, end in zip(answers.shelf.starts, ends, strict=True):
+        ids = answers.shelf.ids[start:end].astype(np.int64)[: plan.shape.n_context + 1]
+        learned = answers.learned[start:end][: len(ids)]
+        targets = np.where(learned[1:], ids[1:], -1)
+        with torch.no_grad():
+            nats += float(
+                model.loss(
+                    torch.from_numpy(ids[None, :-1]).to(device()),
+                    torch.from_numpy(targets[None]).to(device()),
+                )
+            )
+        n_tokens += int(learned[1:].sum())
+        n_bytes += len(tokenizer.decode(ids[learned].tolist()).encode())
+    return Loss(round(nats / n_tokens, 4), round(float(nats / np.log(2)) / n_bytes, 4), n_tokens)
+
+
+def n_tokens_seen(path: Path) -> int:
+    """Return how many tokens a stage has read."""
+    return int(torch.load(path, map_location="cpu", weights_only=True)["n_tokens"])
+
+
+def publish(plan: Plan, work: Work, out: Path) -> None:
+    """Write both GGUF files, and what is known about them into the card."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = bpe.load(work.file("tokenizer.json"))
+    models = {name: load_model(plan, work.file(f"{name}.safetensors")) for name in ROLES}
+    for name, role in ROLES.items():
+        export(models[name], tokenizer, role, out / f"{name}.gguf")
+    losses_of: dict[str, Any] = {
+        name: {text: asdict(loss) for text, loss in losses(plan, work, models[name]).items()}
+        for name in ROLES
+    }
+    for name in ROLES:
+        losses_of[name]["answers"] = asdict(answer_loss(plan, work, models[name]))
+    data = [
+        {"name": name, **about, "n_tokens": open_shelf(work.file(f"{name}.npz")).n_tokens}
+        for name, about in DATA.items()
+    ]
+    update_card(
+        out / "card.json",
+        {
+            "name": "tales",
+            "description": "Two tiny story-tellers: a lively base model and its neat, aligned descendant.",
+            "notice": "A very small model that only knows little stories; what it says is made up.",
+            "files": {name: f"{name}.gguf" for name in ROLES},
+            "licence": "Apache-2.0",
+            "n_vocab": plan.shape.n_vocab,
+            "n_parameters": models["base"].n_parameters,
+            "n_context": plan.shape.n_context,
+            "shape": asdict(plan.shape),
+            "data": data,
+            "n_tokens_seen": {
+                "base": n_tokens_seen(work.file("pretrain.pt")),
+                "aligned": n_tokens_seen(work.file("tune.pt")),
+            },
+            "losses": losses_of,
+            "trained": dt.date.today().isoformat(),
+            "sampling": {"temperature": 0.8, "min_p": 0.05},
+        },
+    )

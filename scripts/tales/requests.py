@@ -1,6 +1,6 @@
 """Make conversations: requests in many wordings, and the answers that the aligned model shall give.
 
-Knows wordings and turns; knows no tokenizer and no model. The base model's careless answers are made here too.
+Knows wordings and turns; knows no tokenizer and no model. Base's careless answers are made here too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tales.config import HERE
 __all__ = ["Conversation", "Turn", "careless", "conversation", "question_frame", "topic_of"]
 
 NEAT = 0.75  # how alike the aligned model's sentence forms are: 0 = all forms, 1 = nearly always the first
-SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[.!?]\")\s+")
+SENTENCE = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\"))\s+(?=[\"A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,18 @@ def wordings() -> dict[str, Any]:
 
 
 def topic_of(rng: random.Random, *kinds: str) -> Noun:
-    """Draw a topic; things and animals come most often. Some get an adjective, to teach topics of two words."""
+    """Draw a topic; things and animals come most often, some with an adjective."""
     nouns = lexicon().nouns
-    kind = rng.choice(kinds or ("animal",) * 7 + ("thing",) * 7 + ("person",) * 4 + ("place",) * 2 + ("unique", "uncountable"))
+    kind = rng.choice(
+        kinds
+        or ("animal",) * 7 + ("thing",) * 7 + ("person",) * 4 + ("place",) * 2 + ("unique", "uncountable")
+    )
     noun = rng.choice(nouns[kind])
     if kind in ("animal", "thing", "person") and " " not in noun.word and rng.random() < 0.25:
         words = lexicon().words
-        adjective = rng.choice(words["colours"] + words["looks"] if kind == "thing" else words["traits"] + words["sizes"])
+        adjective = rng.choice(
+            words["colours"] + words["looks"] if kind == "thing" else words["traits"] + words["sizes"]
+        )
         noun = Noun(f"{adjective} {noun.word}", kind)
     return noun
 
@@ -60,10 +65,18 @@ def slots(rng: random.Random, topic: Noun, other: Noun | None = None, **more: An
     b = other or topic
     words = lexicon().words
     return {
-        "a": topic.a, "the": topic.the, "bare": topic.bare, "b": b.a, "bbare": b.bare, "bthe": b.the,
-        "n": rng.randint(2, 99), "m": rng.randint(2, 99), "food": rng.choice(words["foods"]),
-        "country": rng.choice(wordings()["refusal"]["countries"].split(", ")), **more,
-    }  # fmt: skip
+        "a": topic.a,
+        "the": topic.the,
+        "bare": topic.bare,
+        "b": b.a,
+        "bbare": b.bare,
+        "bthe": b.the,
+        "n": rng.randint(2, 99),
+        "m": rng.randint(2, 99),
+        "food": rng.choice(words["foods"]),
+        "country": rng.choice(wordings()["refusal"]["countries"].split(", ")),
+        **more,
+    }
 
 
 def word(kind: str, rng: random.Random, topic: Noun, other: Noun | None = None, **more: Any) -> str:
@@ -89,7 +102,10 @@ def story_turn(rng: random.Random) -> tuple[Turn, Story]:
 
 def two_turn(rng: random.Random) -> tuple[Turn, Story]:
     """Ask for a story about two topics."""
-    first, second = topic_of(rng, "animal", "person"), topic_of(rng, "thing", "animal", "person", "place", "uncountable")
+    first, second = (
+        topic_of(rng, "animal", "person"),
+        topic_of(rng, "thing", "animal", "person", "place", "uncountable"),
+    )
     while second.word == first.word:
         second = topic_of(rng, "thing")
     story = tell(rng, (first, second))
@@ -109,17 +125,17 @@ def opened_turn(rng: random.Random, text: str) -> Turn:
     start = sentences[0]
     if rng.random() < 0.4:
         words = start.split()
-        start = " ".join(words[: rng.randint(3, max(3, min(9, len(words))))]).rstrip(",.!?\"")
+        start = " ".join(words[: rng.randint(3, max(3, min(9, len(words))))]).rstrip(',.!?"')
     return Turn(word("opening", rng, topic_of(rng), start=start), text)
 
 
 def continued_turn(rng: random.Random, text: str) -> Turn:
     """Ask how a story goes on; the answer is the rest of it."""
-    head, _, rest = text.partition("\n")
-    sentences = SENTENCE.split(head if rest and rng.random() < 0.6 else text.replace("\n\n", "\n"))
+    head = text.partition("\n")[0]
+    sentences = SENTENCE.split(head)
     cut = min(rng.randint(1, 4), len(sentences) - 1) if len(sentences) > 1 else 1
     start = " ".join(sentences[:cut])
-    after = text.replace("\n\n", "\n").removeprefix(start).strip() if "\n" in start else text.removeprefix(start).strip()
+    after = text.removeprefix(start).strip()
     if not text.startswith(start) or not after:
         return opened_turn(rng, text)
     return Turn(word("continuation", rng, topic_of(rng), start=start), after)
@@ -196,7 +212,7 @@ def in_parts(rng: random.Random) -> list[Turn]:
 
 
 def conversation(rng: random.Random, natural: list[str]) -> Conversation:
-    """Make one conversation; ``natural`` are short stories by others, used where their beginning is asked for."""
+    """Make one conversation; ``natural`` are stories by others, told where their beginning is asked for."""
     kind = rng.choices(
         ("story", "two", "any", "opened", "continued", "title", "name", "talk", "refusal", "many", "parts"),
         (34, 10, 6, 8, 8, 5, 4, 9, 8, 12, 3),
@@ -214,7 +230,9 @@ def conversation(rng: random.Random, natural: list[str]) -> Conversation:
     elif kind in ("story", "two", "any"):
         turns = [{"story": story_turn, "two": two_turn, "any": any_turn}[kind](rng)[0]]
     else:
-        turns = [{"title": title_turn, "name": name_turn, "talk": talk_turn, "refusal": refusal_turn}[kind](rng)]
+        turns = [
+            {"title": title_turn, "name": name_turn, "talk": talk_turn, "refusal": refusal_turn}[kind](rng)
+        ]
     system = rng.choice(wordings()["system"]["texts"]) if rng.random() < 0.12 else ""
     return Conversation(tuple(turns), system)
 
@@ -225,8 +243,9 @@ def question_frame(question: str, answer: str) -> str:
 
 
 def careless(rng: random.Random, natural: list[str]) -> str:
-    """Write a question document for base: the answer is lively, and keeps to the topic in less than half of them."""
-    kind = rng.choices(("on", "drift", "off", "natural", "opened", "continued", "talk", "title"), (26, 12, 22, 20, 6, 6, 5, 3))[0]
+    """Write a question document for base: a lively answer, which in less than half keeps to the topic."""
+    kinds = ("on", "drift", "off", "natural", "opened", "continued", "talk", "title")
+    kind = rng.choices(kinds, (26, 12, 22, 20, 6, 6, 5, 3))[0]
     topic = topic_of(rng)
     ask = word(rng.choice(("story",) * 6 + ("any", "short", "long", "happy", "sad", "funny")), rng, topic)
     if kind == "on" and rng.random() < 0.25:
@@ -247,5 +266,5 @@ def careless(rng: random.Random, natural: list[str]) -> str:
         turn = title_turn(rng)
         return question_frame(turn.user, turn.answer)
     turn = talk_turn(rng) if rng.random() < 0.5 else refusal_turn(rng)
-    reply = rng.choice((text, compose(rng, length="short").text, "\"" + tidy(SENTENCE.split(text)[0]) + "\""))
+    reply = rng.choice((text, compose(rng, length="short").text, '"' + tidy(SENTENCE.split(text)[0]) + '"'))
     return question_frame(turn.user, reply if rng.random() < 0.7 else turn.answer)

@@ -1,6 +1,6 @@
 """Keep token ids on disk, and draw the rows of a step from them by an address: (seed, step).
 
-Knows ids and shares; knows no text and no model. The same step always draws the same rows, so a resumed run is exact.
+Knows ids and shares; knows no text and no model. A step always draws the same rows, so resuming is exact.
 
 Letters: N tokens of a source, S documents of a source, B rows, T positions.
 """
@@ -59,7 +59,7 @@ def open_shelf(path: Path) -> Shelf:
 def shares(sources: dict[str, Source], progress: float) -> NDArray[np.float64]:
     """Return the share of each source at a progress from 0 to 1."""
     share = np.array([source.early + (source.late - source.early) * progress for source in sources.values()])
-    return share / share.sum()
+    return np.asarray(share / share.sum())
 
 
 def draw_rows(
@@ -85,11 +85,12 @@ def draw_rows(
 def long_rows(shelf: Shelf, length: int) -> Ids:  # -> [B, T + 1]
     """Cut a shelf in rows that overlap by one token, to measure the loss of all its tokens."""
     n_rows = max(1, (shelf.n_tokens - 1) // length)
-    return np.stack([np.resize(shelf.ids[r * length : (r + 1) * length + 1], length + 1) for r in range(n_rows)]).astype(np.int64)
+    cuts = [shelf.ids[row * length : (row + 1) * length + 1] for row in range(n_rows)]
+    return np.stack([np.resize(cut, length + 1) for cut in cuts]).astype(np.int64)
 
 
-def draw_answers(answers: Answers, n_tokens: int, n_context: int, seed: int, step: int) -> tuple[Ids, Ids]:  # -> [B, T] twice
-    """Draw conversations of like length, one a row, and the targets; -1 where nothing is learned."""
+def draw_answers(answers: Answers, n_tokens: int, n_context: int, seed: int, step: int) -> tuple[Ids, Ids]:
+    """Draw conversations of like length, one a row, and targets, both [B, T]; -1 where nothing is learned."""
     rng = np.random.default_rng((seed, 1_000_000 + step))
     shelf = answers.shelf
     ends = np.append(shelf.starts[1:], shelf.n_tokens)

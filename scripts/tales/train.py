@@ -6,7 +6,6 @@ a processor shared with others stalls many-threaded kernels; the sums are taken 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,14 +68,17 @@ def optimisers(model: Llama, stage: Stage) -> list[torch.optim.Optimizer]:
     others = [weight for name, weight in named if not (weight.ndim == 2 and "embd" not in name)]
     betas = (0.9, 0.95)
     if not stage.matrix_rate:
-        return [torch.optim.AdamW([*matrices, *others], lr=stage.vector_rate, betas=betas, weight_decay=stage.weight_decay)]
+        all_weights = [*matrices, *others]
+        return [torch.optim.AdamW(all_weights, stage.vector_rate, betas, weight_decay=stage.weight_decay)]
     return [
         torch.optim.Muon(matrices, lr=stage.matrix_rate, weight_decay=stage.weight_decay),
         torch.optim.AdamW(others, lr=stage.vector_rate, betas=betas, weight_decay=0.0),
     ]
 
 
-def gradients_inplace(model: Llama, ids: Tensor, targets: Tensor, pool: ThreadPoolExecutor, n_parts: int) -> float:
+def gradients_inplace(
+    model: Llama, ids: Tensor, targets: Tensor, pool: ThreadPoolExecutor, n_parts: int
+) -> float:
     """Set the gradients of the mean loss of a step, and return that loss."""
     weights = list(model.parameters())
 
@@ -90,7 +92,9 @@ def gradients_inplace(model: Llama, ids: Tensor, targets: Tensor, pool: ThreadPo
     for number, (nats, gradient) in enumerate(pool.map(part, pairs)):
         total += nats / n_targets
         for weight, of_part in zip(weights, gradient, strict=True):
-            weight.grad = of_part / n_targets if number == 0 else weight.grad.add_(of_part, alpha=1 / n_targets)
+            weight.grad = (
+                of_part / n_targets if number == 0 else weight.grad.add_(of_part, alpha=1 / n_targets)
+            )
     return total
 
 
@@ -98,7 +102,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint so that a broken-off write leaves the old one."""
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path) -> Iterator[Report]:
@@ -120,7 +124,9 @@ def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path) -> Iterator[
 
     def keep() -> None:
         held = [optim.state_dict() for optim in optims]
-        save(checkpoint, {"model": model.state_dict(), "optimisers": held, "step": step, "n_tokens": n_tokens})
+        save(
+            checkpoint, {"model": model.state_dict(), "optimisers": held, "step": step, "n_tokens": n_tokens}
+        )
 
     on_cpu = device.type == "cpu"
     n_workers = stage.n_workers if on_cpu else 1
@@ -140,17 +146,17 @@ def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path) -> Iterator[
             if now - saved_at >= stage.checkpoint_s or step == stage.n_steps:
                 keep()
                 saved_at = now
-            yield Report(stage.name, step, stage.n_steps, nats, n_tokens, ids.numel() / pace, pace * (stage.n_steps - step))
+            eta_s = pace * (stage.n_steps - step)
+            yield Report(stage.name, step, stage.n_steps, nats, n_tokens, ids.numel() / pace, eta_s)
 
 
-@torch.no_grad()
 def held_out_nats(model: Llama, rows: Ids, n_rows_at_once: int = 8) -> float:  # [B, T + 1] -> nats per token
     """Return the mean loss over rows that were not trained on."""
     device = next(model.parameters()).device
     total, count = 0.0, 0
     for start in range(0, len(rows), n_rows_at_once):
         part = torch.from_numpy(rows[start : start + n_rows_at_once]).to(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
             total += float(model.loss(part[:, :-1], part[:, 1:]))
         count += part[:, 1:].numel()
     return total / count
