@@ -18,7 +18,16 @@ from typing import TypeAlias
 
 from baco_local.errors import ModelFileError, ModelNotFoundError
 
-__all__ = ["GgufHeader", "GgufSummary", "Tensor", "check_adapter", "check_model", "describe", "read_header"]
+__all__ = [
+    "MOST_LAYERS",
+    "GgufHeader",
+    "GgufSummary",
+    "Tensor",
+    "check_adapter",
+    "check_model",
+    "describe",
+    "read_header",
+]
 
 Value: TypeAlias = int | float | bool | str | tuple[int | float | bool, ...]
 

@@ -22,7 +22,7 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else ggml starts a debugger w
 import llama_cpp as lc
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
-from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
+from baco_local.backend.gguf_file import MOST_LAYERS, GgufSummary, check_adapter, check_model
 from baco_local.backend.machine import Device, usable_cores
 from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
@@ -32,6 +32,7 @@ from baco_local.types import Rows, TokenIds
 
 __all__ = ["BuildFacts", "LlamaModel", "Weights", "build_facts", "load_weights", "open_model", "recent_log"]
 
+MOST_THREADS = 512  # GGML_MAX_N_THREADS
 MOST_CELLS = 2**31 - 1
 LONG_FEED = 32  # tokens; shorter feeds end before anybody could want to stop them
 ALL_LAYERS = -1
@@ -150,7 +151,9 @@ def load_weights(path: Path, options: LoadOptions) -> Weights:
     summary = check_model(path)
     params = lc.llama_model_default_params()
     can_offload = bool(lc.llama_supports_gpu_offload())
-    n_gpu_layers = options.offload.layers if options.offload.kind is OffloadKind.LAYERS else ALL_LAYERS
+    n_gpu_layers = (
+        min(options.offload.layers, MOST_LAYERS + 1) if options.offload.kind is OffloadKind.LAYERS else ALL_LAYERS
+    )
     params.n_gpu_layers = n_gpu_layers if can_offload else 0
     params.load_mode = lc.LLAMA_LOAD_MODE_AUTO if options.mmap else lc.LLAMA_LOAD_MODE_NONE
     shares = options.tensor_split
@@ -197,7 +200,7 @@ def read_vocab(weights: Weights) -> Vocab:
         if n < 0:
             room = ctypes.create_string_buffer(-n)
             n = lc.llama_token_to_piece(vocab, token, room, len(room), 0, False)
-        return ctypes.string_at(room, n)
+        return bytes(room[:n])
 
     def tokenize(text: str, *, trusted: bool) -> list[int]:
         if not weights.handle:
@@ -213,11 +216,14 @@ def read_vocab(weights: Weights) -> Vocab:
     def known(token: int) -> int | None:
         return None if token < 0 else token  # LLAMA_TOKEN_NULL is -1
 
+    attributes = [lc.llama_vocab_get_attr(vocab, i) for i in ids]
+    kinds = {number: TokenKind(number) for number in set(attributes)}
+
     return Vocab(
         model=weights.text("tokenizer.ggml.model") or "",
         texts=tuple((lc.llama_vocab_get_text(vocab, i) or b"").decode("utf-8", "replace") for i in ids),
         pieces=tuple(map(piece, ids)),
-        kinds=tuple(TokenKind(lc.llama_vocab_get_attr(vocab, i)) for i in ids),
+        kinds=tuple(kinds[number] for number in attributes),
         stops=frozenset(i for i in ids if lc.llama_vocab_is_eog(vocab, i)),
         bos=known(lc.llama_vocab_bos(vocab)),
         eos=known(lc.llama_vocab_eos(vocab)),
@@ -322,7 +328,11 @@ class LlamaModel:
         self._raised: BaseException | None = None
         self._watch = lc.ggml_abort_callback(self._wants_to_stop)  # kept alive as long as the context
         self._ignore = lc.ggml_abort_callback()  # a null pointer
-        self.can_rewind = self._probe_rewind()
+        try:
+            self.can_rewind = self._probe_rewind()
+        except BaseException:
+            self.close()
+            raise
 
     def _probe_rewind(self) -> bool:
         """Read two tokens and take one back, as llama.cpp's own server does to find out."""
@@ -513,6 +523,10 @@ def open_model(
         raise UsageError(f"{n_sequences} sequences were asked for; llama.cpp computes 1 to {most} at once")
     if options.cache_type_v not in FLOATS and options.flash_attention is FlashAttention.OFF:
         raise UsageError(f"a KV cache of type {options.cache_type_v} for V needs flash attention; leave it on or auto")
+    if max(options.threads, options.threads_batch) > MOST_THREADS:
+        raise UsageError(
+            f"{max(options.threads, options.threads_batch)} threads are more than llama.cpp's {MOST_THREADS}"
+        )
     n_ctx = options.ctx_size or weights.n_ctx_train
     if cells(n_ctx, n_sequences) > MOST_CELLS:
         raise UsageError(f"{n_sequences} sequences of {n_ctx} positions are more than llama.cpp can count")
@@ -521,7 +535,7 @@ def open_model(
     if known != (512, 2048, 512, CACHE_TYPES[CacheType.F16], True):
         raise BackendError(f"this llama.cpp {version()} has other structs than llama-cpp-python {lc.__version__}")
     params.n_ctx = cells(n_ctx, n_sequences)
-    params.n_batch, params.n_ubatch = options.batch_size, options.ubatch_size
+    params.n_batch, params.n_ubatch = min(options.batch_size, params.n_ctx), min(options.ubatch_size, params.n_ctx)
     params.n_seq_max, params.kv_unified = n_sequences, True  # one pass for any mix; free forks
     params.n_outputs_max = n_outputs = n_sequences * ROWS_PER_SEQUENCE
     params.n_threads = options.threads or usable_cores()

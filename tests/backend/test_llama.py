@@ -527,6 +527,7 @@ BAD_OPTIONS = {
     "a negative share": LoadOptions(tensor_split=(1.0, -1.0)),
     "shares of nothing": LoadOptions(tensor_split=(0.0,)),
     "more shares than devices": LoadOptions(tensor_split=(1.0,) * 1000),
+    "more threads than llama.cpp has": LoadOptions(threads=513),
     "a context beyond counting": LoadOptions(ctx_size=2**31),
 }
 
@@ -536,6 +537,14 @@ def test_bad_options_are_usage_errors(case: str, tiny: Path, model_of: Open) -> 
     """What llama.cpp would answer with NULL, an abort or silence is refused with the value in the message."""
     with pytest.raises(UsageError):
         model_of(tiny / "base.gguf", options=BAD_OPTIONS[case])
+
+
+def test_batches_beyond_the_context_are_cut_to_it(tiny: Path, model_of: Open) -> None:
+    """Batch sizes that C could not even count are as good as the whole context."""
+    options = replace(OPTIONS, ctx_size=64, batch_size=2**33, ubatch_size=2**33)
+    model = model_of(tiny / "base.gguf", options=options)
+    assert model.n_batch == 256
+    assert model.feed([Feed(0, 0, PROMPT)])[0].shape == (1, 512)
 
 
 def test_weights_without_mapping_compute_the_same(tiny: Path, model_of: Open) -> None:
