@@ -200,7 +200,7 @@ def read_vocab(weights: Weights) -> Vocab:
         if n < 0:
             room = ctypes.create_string_buffer(-n)
             n = lc.llama_token_to_piece(vocab, token, room, len(room), 0, False)
-        return bytes(room[:n])
+        return room.raw[:n]
 
     def tokenize(text: str, *, trusted: bool) -> list[int]:
         if not weights.handle:
