@@ -98,7 +98,13 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         """Refuse numbers that llama.cpp would answer with an abort."""
-        for name, least in (("ctx_size", 0), ("batch_size", 1), ("ubatch_size", 1), ("threads", 0), ("threads_batch", 0)):
+        for name, least in (
+            ("ctx_size", 0),
+            ("batch_size", 1),
+            ("ubatch_size", 1),
+            ("threads", 0),
+            ("threads_batch", 0),
+        ):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {least}")
 
@@ -116,7 +122,9 @@ class PairFiles:
     def __post_init__(self) -> None:
         """Want exactly one way to the aligned model."""
         if (self.aligned is None) == (self.aligned_lora is None):
-            raise UsageError("give the aligned model either as a GGUF file or as an adapter of the base model, not both")
+            raise UsageError(
+                "give the aligned model either as a GGUF file or as an adapter of the base model, not both"
+            )
 
 
 class BoundaryRule(StrEnum):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -82,12 +82,15 @@ class Settings:
 
     def turn(self, knobs: Mapping[str, Any]) -> Settings:
         """Return new settings with some knobs turned; see ``Knobs`` for their names."""
-        decode, base, aligned, own = {}, {}, {}, {}
+        decode: dict[str, Any] = {}
+        base: dict[str, Any] = {}
+        aligned: dict[str, Any] = {}
+        own: dict[str, Any] = {}
         for name, value in knobs.items():
-            if name == "router" and isinstance(value, Callable):  # type: ignore[arg-type]
-                own["router"] = value
-            elif name == "router":
+            if name == "router" and isinstance(value, str):
                 own["router"], decode["router"] = None, value
+            elif name == "router":
+                own["router"] = value
             elif name == "frame":
                 own["frame"] = value
             elif name in DECODE_KNOBS:

@@ -11,7 +11,6 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,7 +22,7 @@ import llama_cpp as lc
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.backend.gguf_file import MOST_LAYERS, GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import Device, usable_cores
+from baco_local.backend.machine import BuildFacts, Device, usable_cores
 from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
 from baco_local.errors import BackendError, BacoError, ModelFileError, UsageError
@@ -140,8 +139,10 @@ class Weights:
         )
 
 
-def load_weights(path: Path, options: LoadOptions) -> Weights:
+def load_weights(path: Path, options: LoadOptions, *, vocab_only: bool = False) -> Weights:
     """Load one GGUF file; offload ``auto`` means all layers here, for what fits is planned before (``memory``).
+
+    With ``vocab_only`` the token table alone is read, in a fraction of the time; no model can be opened on that.
 
     Raises:
         ModelNotFoundError: nothing is there.
@@ -155,6 +156,7 @@ def load_weights(path: Path, options: LoadOptions) -> Weights:
         min(options.offload.layers, MOST_LAYERS + 1) if options.offload.kind is OffloadKind.LAYERS else ALL_LAYERS
     )
     params.n_gpu_layers = n_gpu_layers if can_offload else 0
+    params.vocab_only = vocab_only
     params.load_mode = lc.LLAMA_LOAD_MODE_AUTO if options.mmap else lc.LLAMA_LOAD_MODE_NONE
     shares = options.tensor_split
     if shares:
@@ -562,18 +564,6 @@ def open_model(
 
 
 # --- the build ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildFacts:
-    """How the llama.cpp in use was built and what it can compute on."""
-
-    version: str
-    bindings: str  # version of llama-cpp-python
-    system: str  # llama.cpp's own line: instruction sets, OpenMP ...
-    supports_gpu_offload: bool
-    devices: tuple[Device, ...]
-    library: str
 
 
 def version() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Device", "free_memory", "usable_cores"]
+__all__ = ["BuildFacts", "Device", "free_memory", "usable_cores"]
 
 CGROUP = Path("/sys/fs/cgroup")  # Linux: limits of the container we are in
 
@@ -26,6 +26,18 @@ class Device:
     shares_memory: bool  # its memory is the computer's own: integrated GPUs, Apple
     free_bytes: int
     total_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFacts:
+    """How the llama.cpp in use was built and what it can compute on."""
+
+    version: str
+    bindings: str  # version of llama-cpp-python
+    system: str  # llama.cpp's own line: instruction sets, OpenMP ...
+    supports_gpu_offload: bool
+    devices: tuple[Device, ...]
+    library: str
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:

@@ -1,0 +1,286 @@
+"""Files and options become a pair: the one place where llama.cpp, samplers, catalogue and engine meet.
+
+Reads no environment; everything it needs is handed in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
+from baco_local.backend.machine import BuildFacts, free_memory
+from baco_local.backend.memory import plan_pair
+from baco_local.calibrate import calibrate as measure
+from baco_local.catalog import KnownPair, PairCard, find_pair
+from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
+from baco_local.errors import UsageError
+from baco_local.pair import Pair
+from baco_local.routing.dial import Calibration
+from baco_local.text.agreement import Agreement, check_pair, compare
+from baco_local.text.chat import ChatTemplate
+from baco_local.text.shared import share
+from baco_local.types import Role
+
+if TYPE_CHECKING:
+    from baco_local.backend.llama import LlamaModel, Weights
+    from baco_local.sampling.sampler import Build
+
+__all__ = ["DEFAULT_PAIR", "BuildFacts", "PairInspection", "build_facts", "chain_builder", "inspect_pair", "load"]
+
+DEFAULT_PAIR = "tales"
+NO_TEMPLATE = (
+    "the aligned model has no chat template, so it is asked in the same plain frame as the base model; "
+    "is it really an instruction-tuned model?"
+)
+
+
+def load(
+    pair: str | None = None,
+    *,
+    base: Path | str | None = None,
+    aligned: Path | str | None = None,
+    aligned_lora: Path | str | None = None,
+    lora_scale: float = 1.0,
+    options: LoadOptions | None = None,
+    base_options: LoadOptions | None = None,
+    aligned_options: LoadOptions | None = None,
+    n_parallel: int = 1,
+    calibrate: bool = True,
+    on_progress: Callable[[str], None] | None = None,
+    user_pairs: Path | None = None,
+    cache_dir: Path | None = None,
+) -> Pair:
+    """Load two models that write one text.
+
+    Args:
+        pair: the name of a known pair; None = the bundled one, unless files are given.
+        base: a GGUF file.
+        aligned: a GGUF file of the same vocabulary.
+        aligned_lora: instead of ``aligned``, an adapter that makes the aligned model of the base weights.
+        lora_scale: how strongly the adapter acts; 1.0 = as trained.
+        options: how both files are loaded.
+        base_options: how the base model is loaded; None = as ``options``.
+        aligned_options: how the aligned model is loaded; None = as ``options``.
+        n_parallel: how many answers decode together.
+        calibrate: measure what the dial means for this pair when it is first needed; False = fixed formulas.
+        on_progress: called with a few words when something takes a while.
+        user_pairs: the user's own ``pairs.toml``.
+        cache_dir: where calibrations are kept; None = measured again every time.
+
+    Raises:
+        ModelNotFoundError: there is no such pair or file.
+        ModelFileError: a file is not a usable model.
+        PairError: the two vocabularies differ.
+        MemoryPlanError: the pair would not fit.
+
+    """
+    files, card = _find(pair, base, aligned, aligned_lora, lora_scale, user_pairs)
+    if n_parallel < 1:
+        raise UsageError(f"n_parallel is {n_parallel}; at least one answer must be decoded at a time")
+    both = options or LoadOptions()
+    say = on_progress or (lambda _words: None)
+    say(f"loading {files.name}")
+    with ExitStack() as undo:
+        models, notes = _open(files, base_options or both, aligned_options or both, n_parallel, undo)
+        agreement = check_pair(
+            models[Role.BASE].vocab,
+            models[Role.ALIGNED].vocab,
+            base_name=str(files.base),
+            aligned_name=_aligned_name(files),
+        )
+        template, template_notes = _template(models[Role.ALIGNED])
+        cache = _CalibrationCache(cache_dir, models, say)
+        loaded = Pair(
+            models,
+            share({role: model.vocab for role, model in models.items()}),
+            chain_builder(models[Role.ALIGNED].vocab_handle, len(models[Role.ALIGNED].vocab)),
+            name=files.name,
+            card=card,
+            template=template,
+            notes=(*template_notes, *_advice(models), *agreement.notes, *notes),
+            n_parallel=n_parallel,
+            calibration=Calibration.from_json(card.calibration) if card.calibration and calibrate else None,
+            calibrate=cache if calibrate else None,
+        )
+        undo.pop_all()
+    return loaded
+
+
+def chain_builder(vocab_handle: object | None, n_vocab: int) -> Build:
+    """Return what turns a recipe into llama.cpp's samplers; grammars and DRY need the handle of a vocabulary."""
+    from baco_local.sampling.chain import build_chain  # loads llama.cpp
+
+    return lambda recipe: build_chain(recipe, vocab_handle, n_vocab)
+
+
+def build_facts() -> BuildFacts:
+    """Return how the llama.cpp in use was built, and what it can compute on."""
+    from baco_local.backend import llama
+
+    return llama.build_facts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairInspection:
+    """What can be said of two files without loading their weights."""
+
+    base: GgufSummary
+    aligned: GgufSummary
+    agreement: Agreement
+    notes: tuple[str, ...]
+
+
+def inspect_pair(base: Path | str, aligned: Path | str) -> PairInspection:
+    """Look at two model files: what they are, and whether their vocabularies agree."""
+    from baco_local.backend.llama import load_weights
+
+    paths = Path(base), Path(aligned)
+    summaries = [check_model(path) for path in paths]
+    on_cpu = LoadOptions(offload=Offload(OffloadKind.LAYERS, 0))
+    weights = [load_weights(path, on_cpu, vocab_only=True) for path in paths]
+    try:
+        agreement = compare(weights[0].vocab, weights[1].vocab)
+    finally:
+        for each in weights:
+            each.close()
+    return PairInspection(
+        base=summaries[0], aligned=summaries[1], agreement=agreement, notes=_file_notes(summaries[0], summaries[1])
+    )
+
+
+# --- parts of load ------------------------------------------------------------------------------------------------
+
+
+def _find(
+    pair: str | None,
+    base: Path | str | None,
+    aligned: Path | str | None,
+    aligned_lora: Path | str | None,
+    lora_scale: float,
+    user_pairs: Path | None,
+) -> tuple[PairFiles, PairCard]:
+    if base is None and aligned is None and aligned_lora is None:
+        known: KnownPair = find_pair(pair or DEFAULT_PAIR, user_pairs)
+        return known.files, known.card
+    if pair is not None:
+        raise UsageError(f"give either the name of a pair ({pair!r}) or files, not both")
+    if base is None or (aligned is None and aligned_lora is None):
+        missing = "base" if base is None else "aligned"
+        raise UsageError(f"the {missing} model is missing; give both files: --base BASE.gguf --aligned ALIGNED.gguf")
+    second = Path(aligned or aligned_lora or "")
+    files = PairFiles(
+        base=Path(base),
+        aligned=None if aligned is None else Path(aligned),
+        aligned_lora=None if aligned_lora is None else Path(aligned_lora),
+        lora_scale=lora_scale,
+        name=f"{Path(base).stem} + {second.stem}",
+    )
+    return files, PairCard(name=files.name)
+
+
+def _open(
+    files: PairFiles, base_options: LoadOptions, aligned_options: LoadOptions, n_parallel: int, undo: ExitStack
+) -> tuple[dict[Role, LlamaModel], tuple[str, ...]]:
+    """Check both files, plan memory, load, and open a context per model; what is open is undone on an error."""
+    from baco_local.backend import llama
+
+    base = check_model(files.base)
+    aligned = check_model(files.aligned) if files.aligned else None
+    adapter = check_adapter(files.aligned_lora, base) if files.aligned_lora else None
+    plan = plan_pair(
+        base,
+        aligned,
+        adapter,
+        base_options,
+        aligned_options,
+        n_sequences=n_parallel,
+        free_bytes=free_memory(),
+        devices=llama.devices() if llama.build_facts().supports_gpu_offload else (),
+    )
+
+    def weights_of(path: Path, options: LoadOptions) -> Weights:
+        weights = llama.load_weights(path, options)
+        undo.callback(weights.close)
+        return weights
+
+    def opened(weights: Weights, options: LoadOptions, lora: Path | None = None) -> LlamaModel:
+        model = llama.open_model(weights, options, n_sequences=n_parallel, adapter=lora, adapter_scale=files.lora_scale)
+        undo.callback(model.close)
+        return model
+
+    base_weights = weights_of(files.base, plan.base)
+    aligned_weights = weights_of(files.aligned, plan.aligned) if files.aligned else base_weights
+    models = {
+        Role.BASE: opened(base_weights, plan.base),
+        Role.ALIGNED: opened(aligned_weights, plan.aligned, files.aligned_lora),
+    }
+    for weights in {id(w): w for w in (base_weights, aligned_weights)}.values():
+        weights.close()  # the models keep them
+    return models, (*plan.notes, *(_file_notes(base, aligned) if aligned else ()))
+
+
+def _template(aligned: LlamaModel) -> tuple[ChatTemplate | None, tuple[str, ...]]:
+    source = aligned.info.chat_template
+    if not source:
+        return None, (NO_TEMPLATE,)
+    vocab = aligned.vocab
+    texts = ["" if token is None else vocab.texts[token] for token in (vocab.bos, vocab.eos)]
+    return ChatTemplate(source, *texts), ()
+
+
+def _advice(models: dict[Role, LlamaModel]) -> tuple[str, ...]:
+    base = models[Role.BASE].info
+    instructed = models[Role.ALIGNED].info.adapter is None and any(
+        word in f"{base.name} {Path(base.path).name}".lower() for word in ("instruct", "-chat", "-it-", "-it.")
+    )
+    return (
+        ("the base model looks instruction-tuned by its name; the dial does little with such a pair",)
+        if instructed
+        else ()
+    )
+
+
+def _file_notes(base: GgufSummary, aligned: GgufSummary) -> tuple[str, ...]:
+    notes = []
+    if base.quantisation != aligned.quantisation:
+        notes.append(
+            f"the two files have different quantisation: base {base.quantisation}, aligned {aligned.quantisation}"
+        )
+    if base.architecture != aligned.architecture:
+        notes.append(f"the two models differ in architecture: base {base.architecture}, aligned {aligned.architecture}")
+    return tuple(notes)
+
+
+def _aligned_name(files: PairFiles) -> str:
+    return str(files.aligned or files.aligned_lora)
+
+
+class _CalibrationCache:
+    """Measures what the dial means for a pair, once per pair of vocabulary and files."""
+
+    def __init__(self, folder: Path | None, models: dict[Role, LlamaModel], say: Callable[[str], None]) -> None:
+        infos = [models[role].info for role in Role]
+        self._path = None
+        if folder is not None:
+            print_ = "-".join(f"{Path(i.adapter or i.path).stem}-{i.size_bytes:x}" for i in infos)
+            self._path = folder / f"{print_}-{models[Role.BASE].vocab.fingerprint()}.json"
+        self._say = say
+
+    def __call__(self, pair: Pair) -> Calibration | None:
+        """Return the kept calibration, or measure and keep one."""
+        if self._path is not None and self._path.exists():
+            try:
+                return Calibration.from_json(json.loads(self._path.read_text(encoding="utf-8")))
+            except (ValueError, UsageError):
+                pass  # a half-written or older file: measured again
+        self._say("measuring what the dial means for this pair (once)")
+        calibration = measure(pair)
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(json.dumps(calibration.to_json()), encoding="utf-8")
+        return calibration

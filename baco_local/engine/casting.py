@@ -1,0 +1,58 @@
+"""Which voice answers under which settings: the one place where names and dials become policies.
+
+Builds voices; decodes nothing and knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from baco_local.engine.sequence import Sequence
+from baco_local.engine.voice import BlendVoice, SoloVoice, SwitchVoice
+from baco_local.errors import UsageError
+from baco_local.routing.blends import BLENDS
+from baco_local.routing.dial import Calibration, Dial, dial_of, find_router
+from baco_local.routing.rules import Signals
+from baco_local.sampling.sampler import Sampler
+from baco_local.scheduling.base import Voice
+from baco_local.settings import Settings
+from baco_local.types import Role
+
+__all__ = ["cast"]
+
+
+def cast(
+    sequence: Sequence, sampler: Sampler, settings: Settings, calibration: Callable[[], Calibration | None]
+) -> Voice:
+    """Return the voice for one answer.
+
+    Args:
+        sequence: the answer it speaks in.
+        sampler: how both sides draw.
+        settings: router, dial or threshold.
+        calibration: what the dial means for this pair; called only if the router reads it.
+
+    Raises:
+        UsageError: there is no such router, or it has no such threshold.
+
+    """
+    decode = settings.decode
+    if decode.threshold is None and decode.diversity in (0, 10):
+        return SoloVoice(sequence, sampler, Role.BASE if decode.diversity else Role.ALIGNED)
+    blend = None if settings.router else BLENDS.get(decode.router.strip().lower())
+    if blend is not None:
+        weight = decode.diversity / 10 if decode.threshold is None else decode.threshold
+        if not blend.least <= weight <= 1:
+            raise UsageError(f"the threshold is {weight}; {blend.name} takes a weight from {blend.least:g} to 1")
+        return BlendVoice(sequence, sampler, blend, weight)
+    dial = find_dial(settings)
+    signals = Signals(decode.content_from, decode.uncertainty)
+    if decode.threshold is not None:
+        return SwitchVoice(sequence, sampler, dial.at_threshold(decode.threshold, signals))
+    known = calibration() if dial.calibrated else None
+    return SwitchVoice(sequence, sampler, dial.at(decode.diversity, known, signals))
+
+
+def find_dial(settings: Settings) -> Dial:
+    """Return the dial of a named router, or of the user's own callable."""
+    return dial_of(settings.router, "own") if settings.router else find_router(settings.decode.router)

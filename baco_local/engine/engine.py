@@ -1,0 +1,290 @@
+"""Rows become answers: the engine lets many sequences ask for rows, feeds both models in batches, and answers.
+
+One step is one decode of each model for every live sequence. Synchronous and single-threaded; prompts that begin
+alike are read once. Knows neither text nor routers: what is said next is the voice's matter.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from baco_local.backend.base import CacheFull, Feed, Interrupted, Model
+from baco_local.engine.answer import Token
+from baco_local.engine.lanes import Backlog, Lane, Lanes, common_prefix
+from baco_local.engine.sequence import Sequence
+from baco_local.errors import PromptTooLongError
+from baco_local.sampling.sampler import Sampler
+from baco_local.scheduling.base import Ask, Round, Schedule, Voice
+from baco_local.types import FinishReason, Role, Rows, Spoken
+
+__all__ = ["Engine", "Task"]
+
+SHARED_PROMPT = 16  # a prompt that has this many first ids in common with one being read waits, and forks it
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One answer to be decoded: its state, and the parts that decide it; schedule and voice may be replaced."""
+
+    sequence: Sequence
+    sampler: Sampler
+    voice: Voice
+    schedule: Schedule
+    reader: Callable[[], Any] = lambda: None  # who reads its tokens; for the owner of the task, not for the engine
+    error: Exception | None = None  # why it was given up, of its router or grammar, say; other tasks go on
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A task while it is decoded: its lanes, and the round that waits for rows."""
+
+    task: Task
+    lanes: dict[Role, Lane] = field(default_factory=dict)
+    round: Round | None = None
+    asks: tuple[Ask, ...] = ()
+    found: list[Rows | None] = field(default_factory=list)  # the answer to each ask, as far as it is there
+
+    @property
+    def reading(self) -> bool:
+        """Return whether a prompt is still being read."""
+        return not self.lanes or any(len(lane.read) < len(lane.prompt) - 1 for lane in self.lanes.values())
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every ask of the round is answered."""
+        return all(rows is not None for rows in self.found)
+
+
+class Engine:
+    """Decodes tasks on a pair of models; at most as many at once as the models have sequences."""
+
+    def __init__(self, models: Mapping[Role, Model], *, n_parallel: int | None = None) -> None:
+        self.models = models
+        self._lanes = {role: Lanes(model) for role, model in models.items()}
+        self._room = n_parallel or min(model.n_sequences for model in models.values())
+        self._waiting: deque[Task] = deque()
+        self._turns: list[_Turn] = []
+        for model in models.values():
+            model.cancelled = self._all_cancelled
+
+    @property
+    def can_cut(self) -> bool:
+        """Return whether both models can forget what they read last."""
+        return all(model.can_rewind for model in self.models.values())
+
+    @property
+    def idle(self) -> bool:
+        """Return whether there is nothing to decode."""
+        return not (self._waiting or self._turns)
+
+    def submit(self, task: Task) -> None:
+        """Queue a task.
+
+        Raises:
+            PromptTooLongError: a prompt leaves no room for an answer.
+
+        """
+        for role, prompt in task.sequence.prompts.items():
+            n_ctx = self.models[role].n_ctx
+            if len(prompt) >= n_ctx:
+                raise PromptTooLongError(
+                    f"the prompt of the {role} model has {len(prompt)} tokens, and its context holds {n_ctx}; "
+                    "shorten the prompt, or load the pair with a larger context (--ctx-size)"
+                )
+        self._waiting.append(task)
+
+    def progress(self, task: Task) -> float:
+        """Return the share of a task's prompts that has been read, 0 to 1."""
+        turn = next((turn for turn in self._turns if turn.task is task), None)
+        if turn is None:
+            return 0.0 if task in self._waiting else 1.0
+        total = sum(len(lane.prompt) for lane in turn.lanes.values())
+        return sum(min(len(lane.read), len(lane.prompt)) for lane in turn.lanes.values()) / max(1, total)
+
+    def step(self) -> list[tuple[Task, Token]]:
+        """Decode once for every live task, and return the tokens whose text is settled."""
+        said: list[tuple[Task, Token]] = []
+        self._drop_cancelled(said)
+        self._admit(said)
+        self._start_rounds(said)
+        try:
+            for role in self.models:
+                self._read(role)
+        except Interrupted:
+            self._keep_found()
+            return said
+        for turn in tuple(self._turns):
+            if turn.complete:
+                self._answer(turn, said)
+        self._keep_found()
+        return said
+
+    def run(self) -> Iterator[tuple[Task, Token]]:
+        """Step until everything queued is finished."""
+        while not self.idle:
+            yield from self.step()
+
+    def abandon(self) -> None:
+        """Give up everything that is being decoded, and forget what was read; the engine can be used again."""
+        for task in (*self._waiting, *(turn.task for turn in self._turns)):
+            if task.sequence.finish is None:
+                task.sequence.close(FinishReason.CANCELLED)
+        self._waiting.clear()
+        self._turns.clear()
+        for lanes in self._lanes.values():
+            lanes.forget()
+
+    def close(self) -> None:
+        """Free both models."""
+        self.abandon()
+        for model in self.models.values():
+            model.close()
+
+    # --- the parts of a step, in order ----------------------------------------------------------------------------
+
+    def _all_cancelled(self) -> bool:
+        return all(turn.task.sequence.cancelled for turn in self._turns)
+
+    def _drop_cancelled(self, said: list[tuple[Task, Token]]) -> None:
+        for turn in tuple(self._turns):
+            if turn.task.sequence.cancelled:
+                self._finish(turn, FinishReason.CANCELLED, said)
+        for task in tuple(self._waiting):
+            if task.sequence.cancelled:
+                self._waiting.remove(task)
+                said += ((task, token) for token in task.sequence.close(FinishReason.CANCELLED))
+
+    def _admit(self, said: list[tuple[Task, Token]]) -> None:
+        """Start waiting tasks while there is room; one that begins like a prompt being read waits to fork it."""
+        for task in tuple(self._waiting):
+            if len(self._turns) >= self._room:
+                return
+            if any(turn.reading and _alike(turn.task, task) for turn in self._turns):
+                continue
+            self._waiting.remove(task)
+            self._turns.append(_Turn(task))
+            said += ((task, token) for token in task.sequence.take())
+
+    def _start_rounds(self, said: list[tuple[Task, Token]]) -> None:
+        for turn in tuple(self._turns):
+            if turn.round is None:
+                if self._is_full(turn):
+                    self._finish(turn, FinishReason.CONTEXT, said)
+                    continue
+                turn.round = turn.task.schedule(turn.task.voice)
+                self._ask(turn, next(turn.round))
+
+    def _is_full(self, turn: _Turn) -> bool:
+        """Return whether a model that is listened to cannot hold the answer so far."""
+        sequence = turn.task.sequence
+        roles = turn.task.voice.listens
+        return any(len(sequence.prompts[role]) + len(sequence.ids) > self.models[role].n_ctx for role in roles)
+
+    def _ask(self, turn: _Turn, asks: tuple[Ask, ...]) -> None:
+        turn.asks, turn.found = asks, [None] * len(asks)
+
+    def _read(self, role: Role) -> None:
+        """Feed one model what the open asks want of it: short backlogs first, long prompts in the room that is left."""
+        model, lanes = self.models[role], self._lanes[role]
+        wanted: list[tuple[_Turn, int, Lane, Backlog]] = []
+        for turn in self._turns:
+            for i, ask in enumerate(turn.asks):
+                if ask.role is role and turn.found[i] is None:
+                    lane = turn.lanes.get(role) or self._open(turn, role)
+                    wanted.append((turn, i, lane, lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)))
+        if len(wanted) > 1:
+            wanted.sort(key=lambda entry: len(entry[3].ids))
+        feeds, room = [], model.n_batch
+        for turn, _, lane, todo in wanted:
+            n = min(len(todo.ids), room)
+            if n > 1 and n == len(todo.ids) and not model.can_rewind and self._is_awaited(turn):
+                n -= 1  # a state that cannot be cut back is forked before it reads the prompt's last token
+            if n:
+                whole = n == len(todo.ids)
+                feeds.append(Feed(lane.number, todo.position, todo.ids[:n], todo.n_rows if whole else 0))
+                room -= n
+        if not feeds:
+            return
+        rows = self._feed(role, feeds)
+        for (turn, i, lane, todo), feed, found in zip(wanted, feeds, rows, strict=False):
+            sequence = turn.task.sequence
+            sequence.n_decoded[role] += lanes.has_read(lane, feed, len(sequence.ids))
+            if len(feed.ids) == len(todo.ids):
+                turn.found[i] = found
+
+    def _open(self, turn: _Turn, role: Role) -> Lane:
+        prompt = turn.task.sequence.prompts[role]
+        lane = turn.lanes[role] = self._lanes[role].open(prompt)
+        turn.task.sequence.n_cached[role] = lane.agreed
+        return lane
+
+    def _is_awaited(self, turn: _Turn) -> bool:
+        return turn.reading and any(_alike(turn.task, task) for task in self._waiting)
+
+    def _feed(self, role: Role, feeds: list[Feed]) -> list[Rows]:
+        """Feed, and make room by dropping parked lanes where the cache is full."""
+        while True:
+            try:
+                return self.models[role].feed(feeds)
+            except CacheFull:
+                if not self._lanes[role].drop_parked():
+                    raise
+
+    def _keep_found(self) -> None:
+        """Copy rows that must outlive the next decode: a round that still waits for its other model."""
+        for turn in self._turns:
+            if not turn.complete:
+                turn.found = [rows if rows is None or rows.flags.owndata else rows.copy() for rows in turn.found]
+
+    def _answer(self, turn: _Turn, said: list[tuple[Task, Token]]) -> None:
+        """Send a round its rows, and take what it says."""
+        assert turn.round is not None
+        try:
+            self._ask(turn, turn.round.send(tuple(rows for rows in turn.found if rows is not None)))
+        except StopIteration as done:
+            turn.round = None
+            self._ask(turn, ())
+            for spoken in done.value:
+                self._accept(turn, spoken, said)
+                if turn.task.sequence.finish is not None:
+                    self._park(turn)
+                    break
+        except Exception as error:  # noqa: BLE001 - kept with its task, and raised to whoever reads that answer
+            turn.task.error = error
+            self._finish(turn, FinishReason.CANCELLED, said)
+
+    def _accept(self, turn: _Turn, spoken: Spoken, said: list[tuple[Task, Token]]) -> None:
+        task, sequence = turn.task, turn.task.sequence
+        n_before = len(sequence.ids)
+        said += [(task, token) for token in sequence.accept(spoken)]
+        if len(sequence.ids) == n_before + 1:
+            task.sampler.accept(spoken.id)
+        elif len(sequence.ids) < n_before:
+            task.sampler.reset()
+            for token in sequence.ids:
+                task.sampler.accept(token)
+            for role, lane in turn.lanes.items():
+                self._lanes[role].disagree_after(lane, len(sequence.ids))
+
+    def _finish(self, turn: _Turn, reason: FinishReason, said: list[tuple[Task, Token]]) -> None:
+        said += [(turn.task, token) for token in turn.task.sequence.close(reason)]
+        self._park(turn)
+
+    def _park(self, turn: _Turn) -> None:
+        """Let go of a finished task; what its lanes have read may serve the next prompt."""
+        self._turns.remove(turn)
+        for role, lane in turn.lanes.items():
+            self._lanes[role].park(lane)
+        turn.task.sampler.close()
+
+
+def _alike(one: Task, other: Task) -> bool:
+    """Return whether two prompts begin alike for long enough to read that beginning only once."""
+    for role, prompt in one.sequence.prompts.items():
+        twin = other.sequence.prompts[role]
+        if common_prefix(prompt, twin) >= min(SHARED_PROMPT, len(prompt), len(twin)):
+            return True
+    return False

@@ -1,0 +1,159 @@
+"""The state of one answer: what was said, who is active, which guards hold base back, why it ended.
+
+The only thing here that changes is the sequence itself; it decides nothing about the next token and knows no model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from collections.abc import Sequence as Items
+
+from baco_local.config import DecodeOptions
+from baco_local.engine.answer import Answer, GuardEvent, Token, Usage
+from baco_local.engine.transcript import Line, Transcript
+from baco_local.routing.guards import LoopWatch
+from baco_local.text.shared import SharedVocab
+from baco_local.types import FinishReason, Role, Spoken
+
+__all__ = ["Sequence"]
+
+
+class Sequence:
+    """One answer while it grows.
+
+    The voice reads it, the engine feeds it: ``accept`` and ``close`` are the only ways in which it changes while it
+    is decoded; ``options`` may be replaced between two tokens, and ``cancelled`` set from any thread.
+    """
+
+    def __init__(
+        self,
+        prompts: Mapping[Role, Items[int]],
+        vocab: SharedVocab,
+        options: DecodeOptions,
+        *,
+        seed: int,
+        sample: int,
+        can_cut: bool = True,
+        begun: Items[Spoken] = (),
+    ) -> None:
+        self.prompts, self.vocab, self.options = prompts, vocab, options
+        self.seed, self.sample = seed, sample
+        self.can_cut = can_cut  # both models can forget what they read last
+        self.ids: list[int] = []
+        self.said: list[Spoken] = []
+        self.active = options.start
+        self.barred = 0  # boundaries at which base must stay silent
+        self.silenced = False  # base may not speak again
+        self.base_run = 0  # words that base has written in a row
+        self.finish: FinishReason | None = None
+        self.cancelled = False
+        self.n_cached: dict[Role, int] = dict.fromkeys(Role, 0)
+        self.n_decoded: dict[Role, int] = dict.fromkeys(Role, 0)
+        self._guards: list[GuardEvent] = []
+        self._end: Spoken | None = None
+        self._tokens: list[Token] = []
+        self._transcript = Transcript(options.stop)
+        self._loops, self._n_looped = LoopWatch(), 0  # characters that the loop watch has read
+        self._started_s = time.perf_counter()
+        self._first_token_s: float | None = None
+        self._elapsed_s: float | None = None
+        for spoken in begun:
+            self._append(spoken)
+
+    @property
+    def text(self) -> str:
+        """Return everything that was said, printed or not."""
+        return self._transcript.text
+
+    def accept(self, spoken: Spoken) -> list[Token]:
+        """Take one decision and return the tokens whose text it settles."""
+        if spoken.ends:
+            self._end = spoken
+            return self.close(FinishReason.END)
+        if self._first_token_s is None:
+            self._first_token_s = time.perf_counter() - self._started_s
+        self._append(spoken)
+        if self._transcript.line is Line.MARKER:
+            return self._cut_marker(spoken)
+        tokens = self.take()
+        if self._transcript.stopped is not None:
+            return tokens + self.close(FinishReason.STOP)
+        if len(self.ids) >= self.options.max_tokens:
+            return tokens + self.close(FinishReason.LENGTH)
+        return tokens
+
+    def take(self) -> list[Token]:
+        """Return the tokens whose text is settled and was not returned before."""
+        return self._as_tokens(self._transcript.take())
+
+    def close(self, finish: FinishReason) -> list[Token]:
+        """End the answer and return the tokens whose text was still held back."""
+        self.finish = finish
+        self._elapsed_s = time.perf_counter() - self._started_s
+        return self._as_tokens(self._transcript.finish())
+
+    def answer(self) -> Answer:
+        """Return the answer as far as it can be printed."""
+        return Answer(
+            text="".join(token.text for token in self._tokens),
+            tokens=tuple(self._tokens),
+            finish=self.finish or FinishReason.CANCELLED,
+            seed=self.seed,
+            sample=self.sample,
+            guards=tuple(self._guards),
+            stop=self._transcript.stopped,
+            end=self._end,
+            usage=Usage(
+                n_prompt={role: len(ids) for role, ids in self.prompts.items()},
+                n_prompt_cached=dict(self.n_cached),
+                n_decoded=dict(self.n_decoded),
+                elapsed_s=time.perf_counter() - self._started_s if self._elapsed_s is None else self._elapsed_s,
+                first_token_s=self._first_token_s,
+            ),
+        )
+
+    def _append(self, spoken: Spoken) -> None:
+        if spoken.boundary:
+            self._pass_boundary(spoken.speaker)
+        self.ids.append(spoken.id)
+        self.said.append(spoken)
+        self.active = spoken.speaker
+        self._transcript.add(self.vocab.pieces[spoken.id], suspect=self._suspects(spoken.speaker))
+
+    def _suspects(self, speaker: Role) -> bool:
+        """Return whether a line that this speaker opens may turn out to be a role marker that must go."""
+        alone_and_first = self.options.diversity >= 10 and not self.text.strip()
+        return speaker is Role.BASE and self.options.guards.role_markers and self.can_cut and not alone_and_first
+
+    def _pass_boundary(self, speaker: Role) -> None:
+        """Count down the bar, count base's words, and look for a loop in the words that are finished."""
+        self.barred = max(0, self.barred - 1)
+        self.base_run = self.base_run + 1 if speaker is Role.BASE else 0
+        if self.options.guards.loops and self._loops.feed(self.text[self._n_looped :]):
+            self._bar("loop")
+        self._n_looped = len(self.text)
+
+    def _bar(self, guard: str) -> None:
+        self.barred = self.options.guards.barred_boundaries
+        self._guards.append(GuardEvent(len(self.ids), guard))
+
+    def _cut_marker(self, spoken: Spoken) -> list[Token]:
+        """Cut the answer back to the line break before a role marker; aligned goes on, or base alone ends there."""
+        again = any(event.guard == "role marker" for event in self._guards)
+        self._bar("role marker")
+        keep = self._transcript.before_line()
+        del self.ids[keep:], self.said[keep:]
+        self._transcript.cut([self.vocab.pieces[token] for token in self.ids])
+        self._loops, self._n_looped = LoopWatch(), 0
+        if self.options.diversity >= 10:
+            self._end = spoken
+            return self.close(FinishReason.END)
+        self.active, self.silenced = Role.ALIGNED, again
+        return []
+
+    def _as_tokens(self, printable: Items[tuple[int, str]]) -> list[Token]:
+        elapsed_s = time.perf_counter() - self._started_s
+        tokens = [Token(text, self.said[i], i, elapsed_s) for i, text in printable]
+        self._tokens += tokens
+        return tokens

@@ -1,0 +1,227 @@
+"""The policies that say the next token: one model alone, two models in turn, or a blend of both.
+
+A voice reads its sequence and the rows it is given, and changes neither; asked again, it says the same, so every
+schedule may ask as often as it likes. The rules are those of ``routing``; this file is their order. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from baco_local.config import BoundaryRule
+from baco_local.engine.sequence import Sequence
+from baco_local.numerics import likeliest
+from baco_local.routing.base import Route, Router, RowMissingError, SideView, StepView, as_route
+from baco_local.routing.blends import Blend
+from baco_local.routing.boundary import opens_word
+from baco_local.routing.stops import Endings
+from baco_local.sampling.draw import Address, Stream, coin
+from baco_local.sampling.sampler import Sampler
+from baco_local.types import MASKED, Detail, Rival, Role, Row, SideRecord, Spoken
+
+__all__ = ["BlendVoice", "SoloVoice", "SwitchVoice"]
+
+STREAMS = {Role.BASE: Stream.BASE, Role.ALIGNED: Stream.ALIGNED}
+
+
+class Moment:
+    """One position of one sequence: the rows there, masked and measured once, and what each side would draw."""
+
+    __slots__ = ("_draws", "_sampler", "_sequence", "sides")
+
+    def __init__(self, sequence: Sequence, sampler: Sampler, rows: Mapping[Role, Row]) -> None:
+        self._sequence, self._sampler = sequence, sampler
+        vocab, ignore_end = sequence.vocab, sequence.options.ignore_end
+        self.sides: dict[Role, SideView] = {}
+        for role, row in rows.items():
+            if vocab.masked[role].size:
+                row[vocab.masked[role]] = MASKED
+            if ignore_end:
+                row[list(vocab.stops[role])] = MASKED
+            self.sides[role] = SideView(row)
+
+    def address(self, stream: Stream) -> Address:
+        """Return where a number of noise for this position stands."""
+        return Address(self._sequence.seed, self._sequence.sample, len(self._sequence.ids), stream)
+
+    def draw(self, role: Role) -> int:
+        """Return the token that a side says if it speaks, or raise RowMissingError."""
+        return self._sampler.pick(self._row(role), self.address(STREAMS[role]))
+
+    def draw_again(self, without: Collection[int]) -> int:
+        """Return what base says instead of an end of its text."""
+        return self._sampler.pick(self._row(Role.BASE), self.address(Stream.REDRAW), without)
+
+    def top(self, role: Role) -> int:
+        """Return the likeliest token of a side, or raise RowMissingError."""
+        self._row(role)
+        return self.sides[role].top
+
+    def said(
+        self,
+        token: int,
+        speaker: Role,
+        reason: str,
+        *,
+        boundary: bool = False,
+        refused: bool = False,
+        ends: bool = False,
+    ) -> Spoken:
+        """Return a decision, with as much detail as was asked for."""
+        if self._sequence.options.detail is Detail.ROUTE:
+            return Spoken(token, speaker, reason, boundary, refused, ends)
+        base, aligned = (self._record(role, token) for role in (Role.BASE, Role.ALIGNED))
+        return Spoken(token, speaker, reason, boundary, refused, ends, base, aligned)
+
+    def _row(self, role: Role) -> Row:
+        if role not in self.sides:
+            raise RowMissingError(role)
+        return self.sides[role].row
+
+    def _record(self, role: Role, token: int) -> SideRecord | None:
+        side = self.sides.get(role)
+        if side is None:
+            return None
+        row, spread = side.row, side.spread
+        rivals = likeliest(row, self._sequence.options.n_rivals)
+        return SideRecord(
+            spread.top,
+            spread.max_p,
+            spread.entropy,
+            float(row[token] if token < row.size else MASKED) - spread.log_z,
+            tuple(Rival(int(i), float(row[i]) - spread.log_z) for i in rivals),
+        )
+
+
+class SoloVoice:
+    """One model alone: an end of the dial."""
+
+    def __init__(self, sequence: Sequence, sampler: Sampler, role: Role) -> None:
+        self._sequence, self._sampler, self._role = sequence, sampler, role
+        self.listens: Collection[Role] = (role,)
+
+    def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
+        """Return the model's own draw."""
+        if self._role not in rows:
+            return self._role
+        moment = Moment(self._sequence, self._sampler, rows)
+        token = moment.draw(self._role)
+        ends = token in self._sequence.vocab.stops[self._role]
+        return moment.said(token, self._role, "end of turn" if ends else "alone", ends=ends)
+
+
+class SwitchVoice:
+    """Two models in turn: where a word starts, a router says who writes it (BACo, arXiv 2511.05650).
+
+    The side that spoke last draws. If its draw opens a word, the router may name the other side; then that side draws
+    too, and its draw is taken if it opens a word as well. So no word is ever spliced from two models.
+    """
+
+    def __init__(self, sequence: Sequence, sampler: Sampler, router: Router) -> None:
+        self._sequence, self._sampler, self._router = sequence, sampler, router
+        self._endings = Endings(sequence.vocab.stops, sequence.options.stop_rule)
+        self.listens: Collection[Role] = (Role.BASE, Role.ALIGNED)
+
+    def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
+        """Return the next token, or the model whose row it misses."""
+        moment = Moment(self._sequence, self._sampler, rows)
+        try:
+            return self._say(moment, self._sequence.active)
+        except RowMissingError as missing:
+            return missing.role
+
+    def _say(self, moment: Moment, active: Role) -> Spoken:
+        token = moment.draw(active)
+        if self._endings.ends(token, active):
+            return moment.said(token, active, "end of turn", ends=True)
+        if self._endings.hands_over(token, active):
+            return self._hand_over(moment, active)
+        if not self._opens(token):
+            return moment.said(token, active, "inside word")
+        route = self._route(moment, token)
+        if route.speaker is active:
+            return moment.said(token, active, route.reason, boundary=True)
+        other = active.other
+        drawn = moment.draw(other)
+        if not self._endings.accepts(drawn, other, opens=self._opens(drawn)):
+            return moment.said(token, active, route.reason, boundary=True, refused=True)
+        if self._endings.ends(drawn, other):
+            return moment.said(drawn, other, "end of turn", boundary=True, ends=True)
+        return moment.said(drawn, other, route.reason, boundary=True)
+
+    def _hand_over(self, moment: Moment, active: Role) -> Spoken:
+        """Give the place of an end that may not end the answer to the other model, or let the speaker draw again."""
+        other = active.other
+        token = moment.draw(other)
+        if self._endings.accepts(token, other, opens=self._opens(token)):
+            ends = self._endings.ends(token, other)
+            return moment.said(token, other, "end of turn" if ends else "handed over", boundary=True, ends=ends)
+        return moment.said(moment.draw_again(self._sequence.vocab.stops[active]), active, "inside word")
+
+    def _route(self, moment: Moment, token: int) -> Route:
+        """Return who shall speak where a word starts: the end check and the guards first, then the router."""
+        sequence, guards = self._sequence, self._sequence.options.guards
+        if self._endings.claimed(moment.top(Role.ALIGNED)):
+            return Route(Role.ALIGNED, "end near", locked=True)
+        if sequence.silenced or sequence.barred:
+            return Route(Role.ALIGNED, "base barred", locked=True)
+        if guards.max_base_run and sequence.base_run >= guards.max_base_run:
+            return Route(Role.ALIGNED, "base run", locked=True)
+        if guards.role_markers and not sequence.can_cut and sequence.text.endswith("\n"):
+            return Route(Role.ALIGNED, "line start", locked=True)  # a marker could not be cut back later
+        step = StepView(
+            moment.sides,
+            sequence.vocab.pieces,
+            position=len(sequence.ids),
+            text=sequence.text,
+            speaker=sequence.active,
+            proposed=token,
+            coin=coin(moment.address(Stream.ROUTER)),
+        )
+        return as_route(self._router(step), step.position)
+
+    def _opens(self, token: int) -> bool:
+        sequence = self._sequence
+        if sequence.options.boundary is BoundaryRule.TOKEN:
+            return True
+        return opens_word(sequence.vocab.pieces[token], sequence.text, joiners=sequence.options.joiners)
+
+
+class BlendVoice:
+    """Both models at once: every token is drawn from a mix of their distributions, without a word boundary.
+
+    Nobody speaks alone, so a token is put down to the model that found it likelier.
+    """
+
+    def __init__(self, sequence: Sequence, sampler: Sampler, blend: Blend, weight: float) -> None:
+        self._sequence, self._sampler, self._blend, self._weight = sequence, sampler, blend, weight
+        self.listens: Collection[Role] = (Role.BASE, Role.ALIGNED)
+
+    def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
+        """Return a token of the mix; the aligned model's sampling settings and noise apply to it."""
+        for role in self.listens:
+            if role not in rows:
+                return role
+        moment = Moment(self._sequence, self._sampler, rows)
+        stops = self._sequence.vocab.stops[Role.ALIGNED]
+        width = max(row.size for row in rows.values())
+        base, aligned = (_widened(rows[role], width) for role in (Role.BASE, Role.ALIGNED))
+        token = self._sampler.pick(self._blend(aligned, base, self._weight, stops), moment.address(Stream.ALIGNED))
+        ends = token in stops
+        likelier = Role.ALIGNED
+        if not ends and base[token] - moment.sides[Role.BASE].spread.log_z > (
+            aligned[token] - moment.sides[Role.ALIGNED].spread.log_z
+        ):
+            likelier = Role.BASE
+        return moment.said(token, likelier, "end of turn" if ends else "blend", ends=ends)
+
+
+def _widened(row: Row, width: int) -> Row:  # [V] -> [width]
+    """Return a row with the ids that its model does not know masked."""
+    if row.size == width:
+        return row
+    wide = np.full(width, MASKED, np.float32)
+    wide[: row.size] = row
+    return wide
