@@ -19,8 +19,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from baco_local.errors import BacoError, UsageError
-
 __all__ = ["COMMANDS", "Front", "Place", "app", "main"]
 
 
@@ -64,7 +62,7 @@ class Front(TyperGroup):
         if word not in COMMANDS:
             near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.65)
             if near and not ctx.resilient_parsing:
-                raise UsageError(
+                raise wrong_usage(
                     f"there is no command {word!r}; did you mean:  baco {near[0]}\nas a prompt:  baco run {word!r}"
                 )
             args = ["run", *args]
@@ -77,22 +75,36 @@ class Front(TyperGroup):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BacoError as error:
-            self.explain(error)
-            raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
         except BrokenPipeError as error:  # whoever read our text has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
+        except Exception as error:
+            code = explained(error)
+            if code is None:
+                raise
+            raise typer.Exit(code) from error
         return result
 
-    def explain(self, error: BacoError) -> None:
-        """Print an error with the end of llama.cpp's log, if it came with one."""
-        from baco_cli.console import Screen  # rich and what hangs on it; --version needs none of it
-        from baco_cli.render import show_error
 
-        show_error(Screen.open(), str(error), log=error.log[-LOG_LINES:], exit_code=error.exit_code)
+def explained(error: Exception) -> int | None:
+    """Print an error that the library raised on purpose, with the end of llama.cpp's log; None where it is another."""
+    from baco_cli.console import Screen  # these load numpy, which help and version can do without
+    from baco_cli.render import show_error
+    from baco_local.errors import BacoError
+
+    if not isinstance(error, BacoError):
+        return None
+    show_error(Screen.open(), str(error), log=error.log[-LOG_LINES:], exit_code=error.exit_code)
+    return error.exit_code
+
+
+def wrong_usage(message: str) -> Exception:
+    """Return the library's error for a call that cannot be understood."""
+    from baco_local.errors import UsageError
+
+    return UsageError(message)
 
 
 def refuse_typos(command: Any, args: list[str]) -> None:
@@ -104,7 +116,7 @@ def refuse_typos(command: Any, args: list[str]) -> None:
         if name[:2] in numbers and re.fullmatch("-[a-zA-Z]{2,5}", name) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "see the options:  baco " + command.name + " --help"
-            raise UsageError(f"there is no option {name}; {hint}\n    ({name[:2]} alone takes a number)")
+            raise wrong_usage(f"there is no option {name}; {hint}\n    ({name[:2]} alone takes a number)")
 
 
 app = typer.Typer(

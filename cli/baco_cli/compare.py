@@ -92,7 +92,7 @@ def compare(
     messages = asking.messages(prompt, piped_text())
     refuse_early(writing, sampling, each)
     seed = sampling.chosen_seed()
-    with open_pair(models, machine, each, screen, n_parallel=len(ways)) as pair:
+    with open_pair(models, machine, each, screen, n_parallel=machine.at_once(len(ways))) as pair:
         settings = turned(pair.settings, writing, sampling, each)
         banner(screen, pair, settings, verbose=output.verbose)
         screen.gap()

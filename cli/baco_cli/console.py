@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from textwrap import wrap
 from typing import IO, NoReturn
 
 from rich.color import ColorSystem
@@ -23,6 +24,7 @@ from baco_local.types import Role
 
 __all__ = ["MEASURE", "THEMES", "Paint", "Screen", "StatusLine", "Theme", "ThemeName", "console", "paint", "pick"]
 
+WHOLE_LINE = 1 << 16  # where nobody looks at a terminal, a line is a line
 MEASURE = 100  # columns of running text, however wide the terminal: longer lines are hard to read
 
 
@@ -193,20 +195,37 @@ class Screen:
         self.status.clear()
         self.out.print(content, soft_wrap=not self.live)
 
-    def tell(self, words: Text) -> None:
-        """Send painted text to stderr, whatever was asked for."""
+    def tell(self, words: str, style: str = "none", *, sign: str = "", hue: str = "none", indent: str = "") -> None:
+        """Send a paragraph to stderr, whatever was asked for; a terminal gets it wrapped, paths and commands whole.
+
+        Args:
+            words: the paragraph.
+            style: how it is painted.
+            sign: stands before it, and the paragraph hangs from it.
+            hue: how the sign is painted.
+            indent: stands before every line.
+
+        """
+        lead = f"{sign} " if sign else indent
+        width = self.err.width - 1 if self.err.is_terminal else WHOLE_LINE
+        hang = " " * len(lead)
+        lines = wrap(
+            words, width, initial_indent=lead, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False
+        )
+        text = Text("\n".join(lines), style=style)
+        text.stylize(hue, 0, len(sign))
         self.status.clear()
-        self.err.print(words, soft_wrap=True)
+        self.err.print(text, soft_wrap=True)
 
     def gap(self) -> None:
         """Leave a line free where text and words about it meet on one terminal."""
         if self.live and self.err.is_terminal and not self.quiet:
-            self.tell(Text())
+            self.tell("")
 
     def say(self, words: str, style: str = "muted") -> None:
-        """Send one line for people to stderr, unless they asked for quiet."""
+        """Send a paragraph for people to stderr, unless they asked for quiet."""
         if not self.quiet:
-            self.tell(Text(words, style=style))
+            self.tell(words, style)
 
 
 def console(file: IO[str], theme: Theme, *, no_color: bool) -> Console:

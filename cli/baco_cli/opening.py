@@ -35,9 +35,9 @@ def open_pair(
     try:
         pair = baco_local.load(
             models.model,
-            base=files and files.base,
-            aligned=files and files.aligned,
-            aligned_lora=files and files.aligned_lora,
+            base=None if files is None else files.base,
+            aligned=None if files is None else files.aligned,
+            aligned_lora=None if files is None else files.aligned_lora,
             lora_scale=1.0 if files is None else files.lora_scale,
             options=both,
             base_options=each.load_options(Role.BASE, both),

@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 ASKING, MODELS, WRITING, SAMPLING, MACHINE, OUTPUT = "Prompt", "Models", "Writing", "Sampling", "Machine", "Output"
+AT_ONCE = 16  # answers that decode together if nothing is said: more gain little and take memory
 RANDOM_SEEDS = 2**32  # seeds that baco picks stay short enough to be typed again
 
 VALUE_NAMES: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "FILE", list[str]: "TEXT", bool: " "}
@@ -74,7 +75,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def option(*names: str, help: str, panel: str, llama: str | None = None, **more: Any) -> Any:  # noqa: A002 - Typer's word
     """Declare an option that BACO_NAME also sets, or llama.cpp's own LLAMA_ARG_NAME where it has the same meaning."""
-    long = next(name for name in reversed(names) if name.startswith("--")).split("/")[0]
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
     variables = [f"BACO_{long.lstrip('-').replace('-', '_').upper()}"] + ([f"LLAMA_ARG_{llama}"] if llama else [])
     return typer.Option(*names, help=help, rich_help_panel=panel, envvar=variables, show_envvar=False, **more)
 
@@ -296,6 +297,22 @@ class Machine:
             metavar="N,N...",
         ),
     ] = None
+
+    n_parallel: Annotated[
+        int | None,
+        option(
+            "--parallel",
+            "-np",
+            min=1,
+            help="Answers written at once; 16 at most if not said.",
+            panel=MACHINE,
+            llama="N_PARALLEL",
+        ),
+    ] = None
+
+    def at_once(self, n_wanted: int) -> int:
+        """Return how many answers decode together."""
+        return min(n_wanted, AT_ONCE if self.n_parallel is None else self.n_parallel)
 
     def load_options(self) -> LoadOptions:
         """Return what both models are loaded with."""

@@ -5,7 +5,6 @@ Turns tokens and numbers into text; knows no model, and never writes a token twi
 
 from __future__ import annotations
 
-import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from baco_cli.console import Paint, Screen
 from baco_cli.records import router_name
@@ -43,7 +41,6 @@ Run: TypeAlias = "tuple[Role | None, str]"
 """Text with its owner; None = nobody's: white space between the two, line breaks."""
 
 MARGIN = " " * 4
-WHOLE_LINE = 1 << 16  # where nobody looks at a terminal, a line is a line
 ROOM = 20  # columns: a word that starts nearer to the margin waits until all of it is known
 
 
@@ -291,9 +288,9 @@ def finish_words(answer: Answer) -> str | None:
         case FinishReason.STOP:
             return f"stopped at {answer.stop!r}"
         case FinishReason.LENGTH:
-            return f"cut at {len(answer.tokens)} tokens; -n N allows more"
+            return f"cut at {len(answer.tokens)} tokens (-n)"
         case FinishReason.CONTEXT:
-            return "the context is full; -c N makes it larger where the models allow it"
+            return "the context is full (-c)"
         case FinishReason.CANCELLED:
             return "stopped"
 
@@ -301,9 +298,9 @@ def finish_words(answer: Answer) -> str | None:
 def show_error(screen: Screen, message: str, *, exit_code: int = 1, log: Sequence[str] = ()) -> None:
     """Print what failed in the first line, what to do below it, and the exit code; before that, llama.cpp's log."""
     for line in log:
-        screen.tell(Text(f"llama.cpp: {line.rstrip()}", style="muted"))
+        screen.tell(f"llama.cpp: {line.rstrip()}", "muted")
     show_signed(screen, "✘", "bad", message)
-    screen.tell(Text(f"{MARGIN}(exit {exit_code})", style="muted"))
+    screen.tell(f"(exit {exit_code})", "muted", indent=MARGIN)
 
 
 def show_note(screen: Screen, note: str) -> None:
@@ -312,22 +309,9 @@ def show_note(screen: Screen, note: str) -> None:
         show_signed(screen, "⚠", "warn", note)
 
 
-def show_signed(screen: Screen, sign: str, style: str, message: str) -> None:
-    """Print a message behind a sign, its other lines below a margin; paths and commands are never cut in two."""
-    width = screen.err.width if screen.err.is_terminal else WHOLE_LINE
+def show_signed(screen: Screen, sign: str, hue: str, message: str) -> None:
+    """Print a message behind a sign, its other lines below a margin."""
     first, *rest = message.splitlines() or [""]
-    for number, line in enumerate([first, *(f"{MARGIN}{line.strip()}" for line in rest)]):
-        start = f"{sign} " if number == 0 else ""
-        wrapped = textwrap.wrap(
-            f"{start}{line}",
-            width,
-            subsequent_indent="  " if number == 0 else MARGIN,
-            break_long_words=False,
-            break_on_hyphens=False,
-            replace_whitespace=False,
-            drop_whitespace=True,
-        )
-        text = Text("\n".join(wrapped))
-        if number == 0:
-            text.stylize(style, 0, len(sign))
-        screen.tell(text)
+    screen.tell(first, sign=sign, hue=hue)
+    for line in rest:
+        screen.tell(line.strip(), indent=MARGIN)

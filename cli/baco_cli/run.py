@@ -45,7 +45,6 @@ app = typer.Typer(add_completion=False)
 
 SEPARATOR = "---"  # a line between samples where no person reads: blank lines occur in texts
 N_RIVALS = 5  # of each model in a trace
-AT_ONCE = 16  # samples that decode together; more wait for a free place
 
 
 @app.command()
@@ -102,7 +101,7 @@ def run(
     refuse_overwriting(asking, output_file, trace)
     refuse_early(writing, sampling, each)
     seed = sampling.chosen_seed()
-    with open_pair(models, machine, each, screen, n_parallel=min(n_samples, AT_ONCE)) as pair, ExitStack() as files:
+    with open_pair(models, machine, each, screen, n_parallel=machine.at_once(n_samples)) as pair, ExitStack() as files:
         record = {} if trace is None else {"detail": Detail.SIDES, "n_rivals": N_RIVALS}
         settings = turned(pair.settings, writing, sampling, each, **record)
         banner(screen, pair, settings, verbose=output.verbose)
@@ -149,14 +148,16 @@ def write_text(
         tally = Tally()
         writer = TokenWriter(screen.paints if to is None else screen.plain_paints)
         send = screen.write if to is None else to.write
-        for token in reading(screen, stream):
-            if to is None:
-                writer.measure = screen.measure
-            send(writer.feed(token.text, token.speaker))
-            tally.add(token)
-            if trace is not None:
-                trace.token(token, stream.sample)
-        send(writer.flush() + "\n")
+        try:
+            for token in reading(screen, stream):
+                if to is None:
+                    writer.measure = screen.measure
+                send(writer.feed(token.text, token.speaker))
+                tally.add(token)
+                if trace is not None:
+                    trace.token(token, stream.sample)
+        finally:
+            send(writer.flush() + "\n")
         screen.gap()
         answer = stream.answer
         screen.say(

@@ -54,29 +54,29 @@ def test_who_has_two_voices():
 
 
 @pytest.mark.model
-def test_sections_on_a_pipe(baco):
+def test_sections_on_a_pipe(invoke):
     """Off a terminal the answers stand below each other, each as ``run`` would write it."""
-    done = baco(*CALL, "--add", "aligned@1.5")
-    assert done.returncode == 0
+    done = invoke(*CALL, "--add", "aligned@1.5")
+    assert done.exit_code == 0
     parts = re.split(r"^## (\S+)\n\n", done.stdout, flags=re.MULTILINE)[1:]
     texts = dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
     assert list(texts) == ["base", "aligned", "baco", "aligned@1.5"]
     rest = ("Tell me a story about a fox.", "-s", "7", "-n", "40")
-    assert texts["base"] == baco("run", *rest, "-d", "10").stdout.strip()
-    assert texts["baco"] == baco("run", *rest).stdout.strip()
-    assert texts["aligned@1.5"] == baco("run", *rest, "-d", "0", "--temp", "1.5").stdout.strip()
+    assert texts["base"] == invoke("run", *rest, "-d", "10").stdout.strip()
+    assert texts["baco"] == invoke("run", *rest).stdout.strip()
+    assert texts["aligned@1.5"] == invoke("run", *rest, "-d", "0", "--temp", "1.5").stdout.strip()
 
 
 @pytest.mark.model
-def test_objects_for_programs(baco):
+def test_objects_for_programs(invoke):
     """--json prints one object per way."""
-    records = [json.loads(line) for line in baco(*CALL, "--json").stdout.splitlines()]
+    records = [json.loads(line) for line in invoke(*CALL, "--json").stdout.splitlines()]
     assert [record["way"] for record in records] == ["base", "aligned", "baco"]
     assert [record["base_share"] for record in records[:2]] == [1.0, 0.0]
 
 
 @pytest.mark.model
-def test_columns_on_a_terminal(on_terminal, baco):
+def test_columns_on_a_terminal(on_terminal, invoke):
     """From 80 columns on, three answers stand beside each other, and each column read downwards is its text."""
     shown = on_terminal(*CALL, "-q")
     rows = [re.sub(r".*\r", "", CODES.sub("", row)) for row in shown.split("\n")]
@@ -84,7 +84,7 @@ def test_columns_on_a_terminal(on_terminal, baco):
     head, _rule, *body = rows
     assert head.split() == ["base", "│", "aligned", "│", "baco"]
     cells = [row.split(" │") for row in body]
-    records = [json.loads(line) for line in baco(*CALL, "--json").stdout.splitlines()]
+    records = [json.loads(line) for line in invoke(*CALL, "--json").stdout.splitlines()]
     for column, record in enumerate(records):
         down = " ".join(row[column] for row in cells if column < len(row))
         assert down.split() == record["text"].split()

@@ -38,29 +38,29 @@ def test_the_same_seed_writes_the_same_text(baco):
     assert baco("run", "Tell me a story about a fox.", "-n", "30", "-s", seed).stdout == first.stdout
 
 
-def test_samples_are_separate_and_numbered(baco):
+def test_samples_are_separate_and_numbered(invoke):
     """-N writes several texts with a line between; sample k alone is the same text."""
-    texts = baco(*CALL, "-N", "3").stdout.removesuffix("\n").split("\n---\n")
+    texts = invoke(*CALL, "-N", "3").stdout.removesuffix("\n").split("\n---\n")
     assert len(set(texts)) == 3
-    assert baco(*CALL, "--first-sample", "2").stdout.removesuffix("\n") == texts[2]
+    assert invoke(*CALL, "--first-sample", "2").stdout.removesuffix("\n") == texts[2]
 
 
-def test_json_prints_one_object_per_answer(baco):
+def test_json_prints_one_object_per_answer(invoke):
     """Each line of --json is an answer with its figures; the text is the same as without it."""
-    records = [json.loads(line) for line in baco(*CALL, "-N", "2", "--json").stdout.splitlines()]
+    records = [json.loads(line) for line in invoke(*CALL, "-N", "2", "--json").stdout.splitlines()]
     assert [record["sample"] for record in records] == [0, 1]
     record = records[0]
-    assert record["text"].strip() == baco(*CALL).stdout.strip()
+    assert record["text"].strip() == invoke(*CALL).stdout.strip()
     assert (record["seed"], record["pair"], record["router"], record["diversity"]) == (7, "tales", "P-PUNC", 5.0)
     assert record["usage"]["completion_tokens"] <= 40
     assert 0 <= record["base_share"] <= 1
     assert "tokens" not in record
 
 
-def test_a_trace_holds_every_token(baco, tmp_path):
+def test_a_trace_holds_every_token(invoke, tmp_path):
     """The first line of a trace has the settings and files, the others one token each, both models' views included."""
     path = tmp_path / "trace.jsonl"
-    done = baco(*CALL, "--trace", str(path), "--json")
+    done = invoke(*CALL, "--trace", str(path), "--json")
     header, *tokens = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert header["messages"] == [{"role": "user", "content": "Tell me a story about a fox."}]
     assert re.fullmatch("[0-9a-f]{64}", header["files"]["base"]["sha256"])
@@ -72,59 +72,59 @@ def test_a_trace_holds_every_token(baco, tmp_path):
     assert all(token["base"]["rivals"][0]["id"] == token["base"]["top"] for token in tokens)
 
 
-def test_marks_stand_around_base_text(baco):
+def test_marks_stand_around_base_text(invoke):
     """--mark changes nothing but the marks; the ends of the dial have none, or all inside."""
-    plain, marked = baco(*CALL).stdout, baco(*CALL, "--mark").stdout
+    plain, marked = invoke(*CALL).stdout, invoke(*CALL, "--mark").stdout
     assert unmarked(marked) == plain
-    assert "⟦" not in baco(*CALL, "--mark", "-d", "0").stdout
-    base = baco(*CALL, "--mark", "-d", "10").stdout.strip()
+    assert "⟦" not in invoke(*CALL, "--mark", "-d", "0").stdout
+    base = invoke(*CALL, "--mark", "-d", "10").stdout.strip()
     assert (base[0], base[-1], base.count("⟦")) == ("⟦", "⟧", 1)
 
 
-def test_an_output_file_gets_what_stdout_would(baco, tmp_path):
+def test_an_output_file_gets_what_stdout_would(invoke, tmp_path):
     """-o writes the text to a file and leaves stdout empty."""
     path = tmp_path / "out.txt"
-    done = baco(*CALL, "-N", "2", "-o", str(path))
-    assert (done.returncode, done.stdout) == (0, "")
-    assert path.read_text(encoding="utf-8") == baco(*CALL, "-N", "2").stdout
+    done = invoke(*CALL, "-N", "2", "-o", str(path))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert path.read_text(encoding="utf-8") == invoke(*CALL, "-N", "2").stdout
 
 
-def test_input_is_never_written_over(baco, tmp_path):
+def test_input_is_never_written_over(invoke, tmp_path):
     """-o and --trace refuse the file that -f reads, and each other."""
     path = tmp_path / "draft.txt"
     path.write_text("Once upon a time")
     for option in ("-o", "--trace"):
-        done = baco("run", "-f", str(path), option, str(path))
-        assert done.returncode == 2
+        done = invoke("run", "-f", str(path), option, str(path))
+        assert done.exit_code == 2
         assert "is also read" in done.stderr
     assert path.read_text() == "Once upon a time"
-    assert baco(*CALL, "-o", str(tmp_path / "x"), "--trace", str(tmp_path / "x")).returncode == 2
+    assert invoke(*CALL, "-o", str(tmp_path / "x"), "--trace", str(tmp_path / "x")).exit_code == 2
 
 
-def test_quiet_says_nothing(baco):
+def test_quiet_says_nothing(invoke):
     """-q leaves stderr empty."""
-    assert baco(*CALL, "-q").stderr == ""
+    assert invoke(*CALL, "-q").stderr == ""
 
 
-def test_verbose_names_files_and_sampling(baco):
+def test_verbose_names_files_and_sampling(invoke):
     """-v says where the models lie and how tokens are drawn."""
-    said = baco(*CALL, "-v").stderr
+    said = invoke(*CALL, "-v").stderr
     assert "base.gguf" in said
     assert "aligned sampling:" in said
 
 
-def test_piped_text_goes_before_the_argument(baco, tmp_path):
+def test_piped_text_goes_before_the_argument(invoke, tmp_path):
     """Both parts reach the models, the piped one first."""
     path = tmp_path / "trace.jsonl"
-    baco("run", "Go on.", "-n", "1", "--trace", str(path), stdin="Once upon a time\n")
+    invoke("run", "Go on.", "-n", "1", "--trace", str(path), stdin="Once upon a time\n")
     header = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
     assert header["messages"] == [{"role": "user", "content": "Once upon a time\n\nGo on."}]
 
 
-def test_the_end_of_an_answer_is_explained(baco):
+def test_the_end_of_an_answer_is_explained(invoke):
     """What did not end by itself says why."""
-    assert "cut at 5 tokens" in baco("run", "Tell me a story.", "-n", "5", "--ignore-eos").stderr
-    done = baco("run", "Tell me a story.", "-s", "7", "--stop", "e")
+    assert "cut at 5 tokens" in invoke("run", "Tell me a story.", "-n", "5", "--ignore-eos").stderr
+    done = invoke("run", "Tell me a story.", "-s", "7", "--stop", "e")
     assert "stopped at 'e'" in done.stderr
     assert "e" not in done.stdout
 
@@ -165,34 +165,33 @@ def test_ctrl_c_keeps_the_text(clean_env, start, form):
 
 
 @pytest.mark.parametrize("columns", [40, 80])
-def test_a_terminal_shows_who_spoke_and_wraps_at_words(on_terminal, baco, columns):
+def test_a_terminal_shows_who_spoke_and_wraps_at_words(on_terminal, invoke, columns):
     """Base words are coloured and underlined, lines end before the margin, and the text is that of the pipe."""
     shown = on_terminal(*CALL, "-q", columns=columns)
     assert "\x1b[4;35m" in shown
     plain = CODES.sub("", shown)
     assert max(map(len, plain.splitlines())) < columns
-    assert plain.split() == baco(*CALL).stdout.split()
+    assert plain.split() == invoke(*CALL).stdout.split()
 
 
-def test_wishes_about_colour_are_obeyed(on_terminal, baco):
-    """NO_COLOR and --no-color leave the underline, TERM=dumb nothing, and FORCE_COLOR paints a pipe."""
-    for shown in (on_terminal(*CALL, "-q", NO_COLOR="1"), on_terminal(*CALL, "-q", "--no-color")):
-        assert set(CODES.findall(shown)) == {"\x1b[4m", "\x1b[0m"}
+def test_wishes_about_colour_are_obeyed(on_terminal, invoke):
+    """NO_COLOR leaves the underline, TERM=dumb nothing, and FORCE_COLOR paints a pipe."""
+    assert set(CODES.findall(on_terminal(*CALL, "-q", NO_COLOR="1"))) == {"\x1b[4m", "\x1b[0m"}
     assert "\x1b" not in on_terminal(*CALL, TERM="dumb")
-    assert "\x1b[4;35m" in baco(*CALL, FORCE_COLOR="1").stdout
+    assert "\x1b[4;35m" in invoke(*CALL, FORCE_COLOR="1").stdout
 
 
-def test_files_by_path_are_the_same_pair(baco, tales):
+def test_files_by_path_are_the_same_pair(invoke, tales):
     """-B and -A take paths, or the name of a known pair."""
-    by_path = baco(*CALL, "-B", str(tales / "base.gguf"), "-A", str(tales / "aligned.gguf"), "--json").stdout
-    by_name = baco(*CALL, "-B", "tales", "-A", "tales", "--json").stdout
+    by_path = invoke(*CALL, "-B", str(tales / "base.gguf"), "-A", str(tales / "aligned.gguf"), "--json").stdout
+    by_name = invoke(*CALL, "-B", "tales", "-A", "tales", "--json").stdout
     assert json.loads(by_path)["text"] == json.loads(by_name)["text"]
 
 
-def test_models_that_cannot_be_paired(baco, shared_data):
+def test_models_that_cannot_be_paired(invoke, shared_data):
     """Two vocabularies leave with 3, and the command that shows their differences is named."""
     models = shared_data / "models"
-    done = baco("run", "hi", "-B", str(models / "stories260K.gguf"), "-A", str(models / "aidreams260K.gguf"))
-    assert done.returncode == 3
+    done = invoke("run", "hi", "-B", str(models / "stories260K.gguf"), "-A", str(models / "aidreams260K.gguf"))
+    assert done.exit_code == 3
     assert "baco pairs check" in done.stderr
     assert done.stdout == ""

@@ -1,0 +1,84 @@
+"""What the doctor makes of a machine."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from baco_cli.doctor import CUDA_WHEELS, Level, build, install_line, writable
+from baco_local.backend.llama import BuildFacts
+from baco_local.backend.machine import Device
+
+
+def facts(*, gpu=False, offload=False):
+    """Return what a build of llama.cpp says of itself."""
+    device = Device(
+        name="CUDA0", description="a card", is_gpu=True, shares_memory=False, free_bytes=1 << 33, total_bytes=1 << 34
+    )
+    return BuildFacts(
+        version="b1",
+        bindings="0.3",
+        system="",
+        supports_gpu_offload=offload,
+        devices=(device,) if gpu else (),
+        library="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpu", "offload", "index", "level", "fixed"),
+    [
+        (True, True, "cu125", Level.OK, False),
+        (False, True, "cu125", Level.WARN, False),
+        (False, False, "cu125", Level.WARN, True),
+        (False, False, "cpu", Level.OK, False),
+    ],
+)
+def test_a_build_is_judged_by_the_machine(gpu, offload, index, level, fixed):
+    """A CPU build is a warning only where the machine has a GPU, and then the line to type is given."""
+    finding = build(facts(gpu=gpu, offload=offload), index)
+    assert (finding.level, bool(finding.fix)) == (level, fixed)
+
+
+def test_the_install_line_is_complete():
+    """It names this Python, the package and the wheel index."""
+    assert re.fullmatch(
+        r"\S+ -m pip install .* llama-cpp-python --extra-index-url https://\S+/whl/cu124", install_line("cu124")
+    )
+    assert sorted(CUDA_WHEELS) == list(CUDA_WHEELS)
+
+
+def test_a_folder_that_can_be_made_counts_as_writable(tmp_path):
+    """The nearest folder that exists decides; a file in the way does not do."""
+    assert writable(tmp_path / "a" / "b")
+    (tmp_path / "file").write_text("")
+    assert not writable(tmp_path / "file" / "b")
+
+
+@pytest.mark.model
+def test_a_healthy_machine(baco):
+    """With the bundled pair everything is looked at, nothing is an error, and no question is asked."""
+    done = baco("doctor")
+    assert done.returncode == 0
+    assert "ERROR" not in done.stdout
+    assert re.search(r"base \d+ tok/s, aligned \d+ tok/s, both \d+ tok/s", done.stdout)
+
+
+@pytest.mark.model
+def test_the_doctor_speaks_json(invoke):
+    """--json prints one object with every finding."""
+    found = json.loads(invoke("doctor", "--json").stdout)
+    assert found["ok"] is True
+    assert {"python", "llama.cpp", "build", "memory", "pair", "speed", "settings", "terminal"} <= {
+        finding["topic"] for finding in found["findings"]
+    }
+
+
+@pytest.mark.model
+def test_a_pair_that_does_not_load_is_an_error(invoke):
+    """The doctor says why and leaves with 1."""
+    done = invoke("doctor", "-m", "nosuchpair")
+    assert done.exit_code == 1
+    assert "no pair is called 'nosuchpair'" in done.stdout
