@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from hypothesis import strategies as st
+from rich.text import Text
 
-from baco_cli.chat.session import Chat, DialMove, Reply, Turn, slim
+from baco_cli.chat.session import Chat, DialMove, Reply, Session, Turn, slim
+from baco_cli.chat.store import ChatStore
+from baco_cli.chat.talk import Talk
 from baco_local.engine.answer import Token
+from baco_local.testing import lively, scripted_pair
 from baco_local.types import FinishReason, Rival, Role, SideRecord, Spoken
 
 PIECES = (b"", b" the", b" fox", b" hen", b" owl", b",", b" run", b"ning", b".", b"The")
@@ -36,7 +42,7 @@ def token(
     return Token(PIECES[piece].decode(), spoken, position, 0.01 * position)
 
 
-def fox_reply(pair: str = "scripted") -> Reply:
+def fox_reply(pair: str = "another") -> Reply:
     """Return "The fox running, the hen." with one wide parting at the fox and one switch there and back."""
     sure = side((THE, 0.9), (HEN, 0.05))
     tokens = (
@@ -129,3 +135,51 @@ chats = st.builds(
     system=st.text(),
     knobs=st.dictionaries(st.sampled_from(["seed", "diversity", "temperature"]), st.text(), max_size=2),
 )
+
+
+class Notes:
+    """A paper that only remembers; fulfils ``commands.Paper``."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+        self.replies: list[Reply] = []
+        self.copied: list[str] = []
+
+    def say(self, text: str | Text, indent: int = 0) -> None:  # noqa: ARG002
+        """Remember a line."""
+        self.lines.append(str(text))
+
+    def warn(self, text: str) -> None:
+        """Remember a warning."""
+        self.warnings.append(text)
+
+    def reply(self, reply: Reply, heading: str = "") -> None:  # noqa: ARG002
+        """Remember a reply."""
+        self.replies.append(reply)
+
+    def turns(self, chat: Chat, n: int) -> None:
+        """Remember the replies of the last turns."""
+        self.replies += [turn.reply for turn in chat.turns[-n:] if turn.reply]
+
+    def copy(self, text: str) -> bool:
+        """Remember what went to the clipboard."""
+        self.copied.append(text)
+        return True
+
+    @property
+    def all(self) -> str:
+        """Return all lines."""
+        return "\n".join(self.lines)
+
+
+@contextmanager
+def chat_talk(chat: Chat | None = None, folder: Path | None = None, n_ctx: int = 4096) -> Iterator[Talk]:
+    """Open a talk with a talkative scripted pair under a fixed seed; saved in a folder if there is one."""
+    n_vocab = len(scripted_pair().pieces)
+    scripts = [lively(n_vocab, seed, stop_bias=-5.0) for seed in (1, 2)]
+    chat = Chat(knobs={"seed": "1"}) if chat is None else chat
+    store = None if folder is None else ChatStore(folder)
+    slot = None if store is None else store.slot("fox")
+    with scripted_pair(*scripts, n_ctx=n_ctx) as pair:
+        yield Talk(pair, Session(chat), pair.settings.turn({"max_tokens": 24}), store=store, slot=slot)

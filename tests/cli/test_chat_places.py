@@ -97,10 +97,10 @@ def test_options_come_best_first_and_know_the_end() -> None:
     [
         (
             "unsure",
-            "Voice A was unsure (its best word had 60 %); where the dial stood (d=5) such a place goes to voice A.",
+            "Voice A was unsure (its best word had 60 %), and such a place goes to voice A at d=5.",
         ),
         ("locked", "Punctuation, line breaks and the like stay with voice A, whatever the dial says."),
-        ("my rule", "Voice A spoke here by the rule “my rule” (d=5)."),
+        ("my rule", "Voice A spoke here by the rule “my rule” at d=5."),
     ],
 )
 def test_a_reason_is_one_sentence(told: str, expected: str) -> None:

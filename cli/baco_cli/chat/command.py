@@ -108,6 +108,7 @@ def chat(
         talk = Talk(pair, Session(begun), defaults, store=store, slot=slot, pace=pace)
         paper = ScreenPaper(screen)
         banner(screen, pair, talk.settings(), verbose=output.verbose)
+        _settle_dial(screen, pair, talk)
         _welcome(screen, pair, talk)
         paper.turns(talk.chat, SHOWN_TURNS)
         code = converse(talk, _face(screen, interactive=interactive), paper)
@@ -141,14 +142,25 @@ def _face(screen: Screen, *, interactive: bool) -> Face:
     return TerminalFace(screen, history(kept))
 
 
+def _settle_dial(screen: Screen, pair: Pair, talk: Talk) -> None:
+    """Let a pair that nobody has measured yet find out what its dial means, before anybody waits for a word."""
+    if pair.calibration is not None:
+        return
+    try:
+        for _ in pair.stream("Hello", settings=talk.settings().turn({"max_tokens": 1})):
+            pass
+    finally:
+        screen.status.clear()
+
+
 def _welcome(screen: Screen, pair: Pair, talk: Talk) -> None:
     if screen.quiet:
         return
     legend = Text.assemble(
         (LONG_VOICES[Role.BASE], "base"),
-        (" is the base model, underlined · ", "muted"),
+        (": base model, underlined · ", "muted"),
         (LONG_VOICES[Role.ALIGNED], "aligned"),
-        (" the aligned one", "muted"),
+        (": aligned model", "muted"),
     )
     screen.err.print(legend)
     screen.say(f"context {pair.n_ctx} tokens · chat {talk.name} · /help lists what you can do · Ctrl-D leaves")

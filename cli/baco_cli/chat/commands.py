@@ -20,23 +20,30 @@ from baco_cli.chat.export import FORMATS, write_export
 from baco_cli.chat.places import Option, Place, hinges, options, other_word, reason
 from baco_cli.chat.session import Chat, Reply, Session
 from baco_cli.chat.talk import Talk, Wish
+from baco_local.config import Uncertainty
 from baco_local.errors import UsageError
+from baco_local.routing.dial import ROUTERS
 from baco_local.types import Role, SideRecord, Spoken
 
 __all__ = ["ALIASES", "COMMANDS", "Command", "Draft", "Leave", "Next", "Paper", "Write", "find", "run"]
 
 VOICES = {Role.ALIGNED: "voice B", Role.BASE: "voice A"}
 LONG_VOICES = {Role.ALIGNED: "voice B (polished)", Role.BASE: "voice A (wild)"}
+WHO = {
+    Role.BASE: "the base model: underlined; a higher d gives it more",
+    Role.ALIGNED: "the aligned model: plain; it also ends the reply",
+}
 N_HINGES = 10  # places that /why lists
 N_OPTIONS = 4  # words that /why shows of each side
-BEFORE, AFTER = 34, 22  # characters of the reply shown around a word
+BEFORE, AFTER = 26, 18  # characters of the reply shown around a word
+WORD = 13  # characters of a word in a list
 LONG_FILE = 200_000  # characters
 
 
 class Paper(Protocol):
     """Where commands write."""
 
-    def say(self, text: str | Text) -> None:
+    def say(self, text: str | Text, indent: int = 0) -> None:
         """Print a line for the reader."""
 
     def warn(self, text: str) -> None:
@@ -292,10 +299,10 @@ def _solo(talk: Talk, paper: Paper, rest: str) -> Next:
 
 
 def _who(talk: Talk, paper: Paper, _rest: str) -> Next:
-    paper.say(
-        Text.assemble(("  voice A (wild)     ", "base"), "  the base model: underlined; turn it up with a higher d")
-    )
-    paper.say(Text.assemble(("  voice B (polished) ", "aligned"), "  the aligned model: plain; it also ends the reply"))
+    for role, told in WHO.items():
+        line = Text.assemble("  ", (LONG_VOICES[role], str(role)))
+        line.pad_right(23 - len(line))
+        paper.say(line.append(told))
     replies = [turn.reply for turn in talk.chat.turns if turn.reply is not None]
     for name, some in (("last reply", replies[-1:]), ("this chat", replies)):
         n_tokens = sum(len(reply.tokens) for reply in some)
@@ -320,7 +327,7 @@ def _why(talk: Talk, paper: Paper, rest: str) -> Next:
         return None
     for place in some:
         paper.say(_listed(talk, place))
-    paper.say("/why N explains a word · /alt N takes the other voice's word and goes on from there")
+    paper.say("/why N explains a word · /alt N goes on with the other voice's word")
     return None
 
 
@@ -386,13 +393,13 @@ def _listed(talk: Talk, place: Place) -> Text:
     before = _before(reply, place)
     role = place.first.speaker
     other = other_word(place, talk.pair.pieces, before)
-    wanted = "" if other is None else f"{VOICES[role.other]}: {_quoted(other)}"
-    line = Text.assemble((f"{place.number:>4}  ", "accent"))
-    line.append(_squeezed(before)[-BEFORE:].rjust(BEFORE), "muted")
+    line = Text.assemble((f"{place.number:>4}  ", "accent"), (_last_words(before, BEFORE).rjust(BEFORE), "muted"))
     line.append(" " if place.word[:1].isspace() else "")
-    line.append(_squeezed(place.word)[:16], str(role))
-    line.pad_right(max(0, 62 - len(line)))
-    return line.append(f" {wanted}", "muted")
+    line.append(_cut(_squeezed(place.word)) or "⏎", str(role))
+    if other is not None:
+        line.pad_right(max(0, 6 + BEFORE + 1 + WORD + 2 - len(line)))
+        line.append(f"{VOICES[role.other]}: {_quoted(other)}", "muted")
+    return line
 
 
 def _explain(talk: Talk, paper: Paper, place: Place) -> None:
@@ -400,31 +407,64 @@ def _explain(talk: Talk, paper: Paper, place: Place) -> None:
     assert reply is not None, "places belong to a reply"
     before = _before(reply, place)
     role, after = place.first.speaker, "".join(token.text for token in reply.tokens[place.tokens[-1].position + 1 :])
-    line = Text.assemble((f"{place.number:>4}  ", "accent"), ("…" + _squeezed(before)[-BEFORE:], "muted"))
-    line.append(" " if place.word[:1].isspace() else "")
-    line.append(_squeezed(place.word), str(role))
-    line.append((" " if after[:1].isspace() else "") + _squeezed(after)[:AFTER] + "…", "muted")
+    line = Text.assemble((f"{place.number:>4}  ", "accent"), (_last_words(before, BEFORE), "muted"))
+    line.append(" " if place.word[:1].isspace() and before else "")
+    line.append(_squeezed(place.word) or "⏎", str(role))
+    line.append((" " if after[:1].isspace() else "") + _first_words(after, AFTER), "muted")
     paper.say(line)
-    paper.say(f"      {reason(place, reply.diversity_at(place.start), VOICES)}")
+    diversity = reply.diversity_at(place.start)
+    paper.say(Text(reason(place, diversity, VOICES, _sure_from(talk, reply, diversity))), indent=6)
     for side in (Role.BASE, Role.ALIGNED):
         record = place.side(side)
         if record is not None:
-            paper.say(_ranked(talk, side, record, place, before))
+            paper.say(_ranked(talk, side, record, place, before), indent=6)
     other = other_word(place, talk.pair.pieces, before)
     if other is not None:
-        paper.say(f"      /alt {place.number} goes on with {_quoted(other)} instead")
+        paper.say(f"/alt {place.number} goes on with {_quoted(other)} instead", indent=6)
+
+
+def _last_words(text: str, width: int) -> str:
+    """Return as many whole words from the end as fit, after an ellipsis if there are more."""
+    text = _squeezed(text)
+    if len(text) <= width:
+        return text
+    return "…" + text[-width + 1 :].partition(" ")[2]
+
+
+def _first_words(text: str, width: int) -> str:
+    """Return as many whole words from the start as fit, before an ellipsis if there are more."""
+    text = _squeezed(text)
+    if len(text) <= width:
+        return text
+    return text[: width - 1].rpartition(" ")[0] + "…"
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= WORD else word[: WORD - 1] + "…"
+
+
+def _sure_from(talk: Talk, reply: Reply, diversity: float | None) -> float | None:
+    """Return the chance from which on base counted as sure, where the router went by such a number."""
+    decode = talk.settings().decode
+    rule = next((dial for name, dial in ROUTERS.items() if name.casefold() == reply.router.casefold()), None)
+    if rule is None or rule.unit != "probability" or decode.uncertainty is not Uncertainty.BASE:
+        return None
+    if diversity is None or not 0 < diversity < 10:
+        return None
+    return rule.gamma(diversity, talk.pair.calibration) if decode.threshold is None else decode.threshold
 
 
 def _ranked(talk: Talk, side: Role, record: SideRecord, place: Place, before: str) -> Text:
     """Return a side's likeliest words with their chances, the one that was said marked."""
-    line = Text.assemble(("      ", ""), (f"{LONG_VOICES[side]:<18}", str(side)), "  ")
+    line = Text.assemble((LONG_VOICES[side], str(side)))
+    line.pad_right(20 - len(line))
     for way in options(record, talk.pair.pieces, before)[:N_OPTIONS]:
         line.append(f"{_quoted(way)}  ", "bold" if way.id == place.first.id else "")
     return line.append(f"spread {record.entropy:.1f} nats", "muted")
 
 
 def _quoted(way: Option) -> str:
-    word = "the end" if way.ends else f"“{_squeezed(way.text) or '⏎'}”"
+    word = "the end" if way.ends else f"“{_cut(_squeezed(way.text)) or '⏎'}”"
     return f"{word} {100 * way.p:.0f} %"
 
 

@@ -10,7 +10,7 @@ import dataclasses
 from baco_cli.chat import commands
 from baco_cli.chat.commands import Draft, Leave, Next, Write
 from baco_cli.chat.face import Asked, Face, Key
-from baco_cli.chat.paper import ScreenPaper
+from baco_cli.chat.paper import ScreenPaper, version_words
 from baco_cli.chat.talk import Heard, Talk, Wish
 from baco_local.errors import BacoError, PromptTooLongError
 
@@ -29,6 +29,7 @@ def converse(talk: Talk, face: Face, paper: ScreenPaper) -> int:
             after = _obey(asked, draft, talk, paper)
         except BacoError as error:
             paper.warn(str(error))
+            paper.gap()
             draft = Draft("")
             continue
         draft = Draft("")
@@ -57,7 +58,10 @@ def _obey(asked: Asked, draft: Draft, talk: Talk, paper: ScreenPaper) -> Next:
         case str() if draft.edits:
             return Write(Wish(chat=talk.chat.edit(asked)))
         case str() if asked.startswith("/") and not asked.startswith("//"):
-            return commands.run(asked, talk, paper)
+            after = commands.run(asked, talk, paper)
+            if not isinstance(after, Write):
+                paper.gap()
+            return after
         case str():
             return Write(talk.wish(asked.removeprefix("/")))
     return None
@@ -69,7 +73,11 @@ def _walk(talk: Talk, paper: ScreenPaper, step: int) -> None:
     if turn is None or len(turn.replies) < 2:
         paper.say("the last reply has no other version; /regen writes one" if turn else HOW_TO_LEAVE)
         return
-    talk.session.adjust(talk.chat.walk(step))
+    walked = talk.chat.walk(step)
+    if walked == talk.chat:
+        paper.say(f"this is the {'first' if step < 0 else 'last'} of {len(turn.replies)} versions")
+        return
+    talk.session.adjust(walked)
     talk.save()
     paper.turns(talk.chat, 1)
 
@@ -89,9 +97,11 @@ def _write(write: Write, talk: Talk, face: Face, paper: ScreenPaper) -> Heard:
         if reply is not None and heard.tokens:
             last = talk.chat.last
             n = len(last.replies) if last else 1
-            paper.figures(reply, f"version {n} of {n}; ← → walks them" if n > 1 else "")
+            paper.figures(reply, version_words(n, n) if n > 1 else "")
         if heard.error is not None:
             paper.warn(str(heard.error))
+        elif not heard.tokens and not heard.stopped:
+            paper.warn("the reply ended before its first word; ask again, perhaps in other words")
         if not heard.tokens and not heard.typed and not turn.replies:
             heard.typed = turn.user
         if heard.leave or heard.error or heard.stopped or time == write.times - 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+from rich.padding import Padding
 from rich.text import Text
 
 from baco_cli.chat.session import Chat, Reply
@@ -15,7 +16,7 @@ from baco_cli.console import Screen
 from baco_cli.render import TokenWriter, show_note
 from baco_local.types import FinishReason
 
-__all__ = ["ScreenPaper", "dial_path", "reply_figures"]
+__all__ = ["ScreenPaper", "dial_path", "reply_figures", "version_words"]
 
 CLIPBOARD_LIMIT = 74_994  # bytes; terminals drop longer ones
 
@@ -26,11 +27,14 @@ class ScreenPaper:
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
 
-    def say(self, text: str | Text) -> None:
+    def say(self, text: str | Text, indent: int = 0) -> None:
         """Print a line for the reader."""
         if isinstance(text, str):
             text = Text(text, style="muted")
-        self.screen.err.print(text, highlight=False, soft_wrap=not self.screen.err.is_terminal)
+        if self.screen.err.is_terminal:
+            self.screen.err.print(Padding(text, (0, 0, 0, indent)), highlight=False)
+        else:
+            self.screen.err.print(Text(" " * indent) + text, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print something that went otherwise than wished."""
@@ -40,7 +44,7 @@ class ScreenPaper:
         """Print what the user said, as it stood behind the prompt."""
         lines = text.splitlines() or [""]
         for i, line in enumerate(lines):
-            self.screen.err.print(Text.assemble(("> " if i == 0 else "  ", "accent"), line))
+            self.screen.err.print(Text.assemble(("> " if i == 0 else "  ", f"bold {self.screen.theme.accent}"), line))
 
     def reply(self, reply: Reply, heading: str = "") -> None:
         """Print a whole reply in its two voices, and its figures."""
@@ -54,6 +58,11 @@ class ScreenPaper:
         if not self.screen.quiet:
             parts = [reply_figures(reply), *([heading] if heading else [])]
             self.say(" · ".join(parts))
+            self.gap()
+
+    def gap(self) -> None:
+        """Leave a line free where a person reads."""
+        if self.screen.err.is_terminal:
             self.screen.err.print()
 
     def turns(self, chat: Chat, n: int) -> None:
@@ -62,7 +71,7 @@ class ScreenPaper:
             self.message(turn.user)
             if turn.reply is not None:
                 many = len(turn.replies) > 1
-                self.reply(turn.reply, f"version {turn.current + 1} of {len(turn.replies)}" if many else "")
+                self.reply(turn.reply, version_words(turn.current + 1, len(turn.replies)) if many else "")
 
     def copy(self, text: str) -> bool:
         """Hand a text to the clipboard of the terminal (OSC 52); False if it has none."""
@@ -86,11 +95,20 @@ def reply_figures(reply: Reply) -> str:
     return " · ".join([*parts, *([why] if why else [])])
 
 
+def version_words(number: int, n: int) -> str:
+    """Return which of several versions of a reply this is."""
+    return f"{number}/{n} ← →"
+
+
 def dial_path(stops: Sequence[float]) -> str:
-    """Return where the dial went; of many stops the first and the last two."""
-    if len(stops) > 4:
-        return f"{stops[0]:g}→…→{stops[-2]:g}→{stops[-1]:g}"
-    return "→".join(f"{stop:g}" for stop in stops)
+    """Return where the dial went: its ends and where it turned round; of many turns the last alone."""
+    path: list[float] = []
+    for stop in stops:
+        if len(path) > 1 and (path[-1] - path[-2]) * (stop - path[-1]) > 0:
+            path.pop()
+        path.append(stop)
+    few = [f"{stop:g}" for stop in path]
+    return "→".join(few if len(few) < 4 else [few[0], "…", *few[-2:]])
 
 
 ENDS = {

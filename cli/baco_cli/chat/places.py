@@ -114,13 +114,23 @@ def other_word(place: Place, pieces: Sequence[bytes], before: str) -> Option | N
     return next((way for way in ways if way.opens and not way.ends and way.id != place.first.id), None)
 
 
-def reason(place: Place, diversity: float | None, names: dict[Role, str]) -> str:
-    """Say in one sentence why this voice spoke here."""
+def reason(place: Place, diversity: float | None, names: dict[Role, str], sure_from: float | None = None) -> str:
+    """Say in one sentence why this voice spoke here.
+
+    Args:
+        place: the word.
+        diversity: where the dial stood; None if nobody knows.
+        names: what the voices are called.
+        sure_from: the chance of its best word from which on base counts as sure; None where no such number decided.
+
+    """
     token = place.first
     voice, other = names[token.speaker], names[token.speaker.other]
-    dial = "" if diversity is None else f" (d={diversity:g})"
+    dial = "" if diversity is None else f" at d={diversity:g}"
     sentence = REASONS.get(token.reason, "{voice} spoke here by the rule “{rule}”{dial}.")
-    told = sentence.format(voice=voice, other=other, dial=dial, rule=token.reason, sure=_sure(place.side(Role.BASE)))
+    told = sentence.format(
+        voice=voice, other=other, dial=dial, rule=token.reason, sure=_sure(place.side(Role.BASE), sure_from)
+    )
     told = told[0].upper() + told[1:]
     if token.spoken.refused:
         told += f" The dial had named {other}, but what {other} drew would have continued the old word."
@@ -139,17 +149,20 @@ def _option(token: int, p: float, piece: bytes, before: str) -> Option:
     return Option(token, piece.decode("utf-8", "replace"), p, ends=not piece, opens=opens_word(piece, before))
 
 
-def _sure(base: SideRecord | None) -> str:
-    return "" if base is None else f" (its best word had {100 * base.max_p:.0f} %)"
+def _sure(base: SideRecord | None, sure_from: float | None) -> str:
+    if base is None:
+        return ""
+    best = f" (its best word had {100 * base.max_p:.0f} %"
+    return f"{best})" if sure_from is None else f"{best}, and {100 * sure_from:.0f} % counts as sure)"
 
 
 REASONS = {  # what the routing rules and the engine call their decisions
-    "unsure": "voice A was unsure{sure}; where the dial stood{dial} such a place goes to {voice}.",
-    "sure": "voice A was sure{sure}; where the dial stood{dial} such a place goes to {voice}.",
+    "unsure": "voice A was unsure{sure}, and such a place goes to {voice}{dial}.",
+    "sure": "voice A was sure{sure}, and such a place goes to {voice}{dial}.",
     "locked": "punctuation, line breaks and the like stay with {voice}, whatever the dial says.",
     "open": "no lock held this place, so it goes to {voice}{dial}.",
     "coin": "a coin fell on {voice}{dial}.",
-    "alone": "the dial stood at its end{dial}: {voice} alone.",
+    "alone": "the dial stood at its end: {voice} alone.",
     "blend": "both voices were mixed here, and {voice} liked this word better.",
     "end near": "{voice} would rather have ended the reply here, and it has the say about that.",
     "handed over": "{other} had come to the end of its text and handed over to {voice}.",

@@ -159,7 +159,9 @@ class Talk:
             dial=tuple(heard.moves),
             tokens_per_s=round(heard.answer.tokens_per_s, 2),
         )
-        self.session.change(wish.chat.answer(reply))
+        # Settings are those of now: the dial may have been moved while the reply was written.
+        answered = wish.chat.answer(reply)
+        self.session.change(dataclasses.replace(answered, system=self.chat.system, knobs=self.chat.knobs))
         self.last_answer, self.attached = heard.answer, ""
         self.save()
         return reply

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
@@ -57,7 +58,6 @@ class TerminalFace:
         self._keys = keys or create_input()
         self._talk: Talk | None = None  # the one that completion and toolbar speak about
         self._live = not screen.out.is_dumb_terminal
-        muted = _color(screen.theme.muted)
         self._prompt: PromptSession[Asked] = PromptSession(
             message=[("class:prompt", "> ")],
             prompt_continuation=[("", "  ")],
@@ -68,13 +68,7 @@ class TerminalFace:
             complete_while_typing=False,
             reserve_space_for_menu=4,
             bottom_toolbar=self._toolbar,
-            style=Style.from_dict(
-                {
-                    "prompt": f"{_color(screen.theme.accent)} bold",
-                    "bottom-toolbar": f"noreverse {muted}",
-                    "bottom-toolbar.text": f"noreverse {muted}",
-                }
-            ),
+            style=_style(_color(screen.theme.accent), _color(screen.theme.muted)),
             color_depth=ColorDepth.DEPTH_1_BIT if screen.out.no_color else None,
             tempfile_suffix=".md",
             input=self._keys,
@@ -217,7 +211,10 @@ class Hearing:
         else:
             dial = f"d={self._stream.diversity:g}"
             words = f"{figures(self._tally, dial=dial)} · + - turn it · Ctrl-C stops"
-        return self._screen.styled(words[: self._screen.columns - 1], self._screen.theme.muted)
+        room = self._screen.columns - 1
+        while len(words) > room and " · " in words:
+            words = words.rpartition(" · ")[0]
+        return self._screen.styled(words[:room], self._screen.theme.muted)
 
     def _press(self, presses: Sequence[KeyPress]) -> None:
         for press in presses:
@@ -321,7 +318,7 @@ def history(path: Path | None) -> History:
 def _bindings(talk: Callable[[], Talk | None]) -> KeyBindings:
     """Return the keys of the input line that are not the line editor's own."""
     keys = KeyBindings()
-    empty = Condition(lambda: not _app_text())
+    empty = Condition(lambda: not get_app().current_buffer.text)
 
     @keys.add("enter")
     def _send(event: KeyPressEvent) -> None:
@@ -383,10 +380,22 @@ def _leave_line(event: KeyPressEvent, key: Key) -> None:
     event.app.exit(result=key)
 
 
-def _app_text() -> str:
-    from prompt_toolkit.application import get_app
-
-    return get_app().current_buffer.text
+def _style(accent: str, muted: str) -> Style:
+    """Return plain colours on the terminal's own background, which may be dark or light."""
+    return Style.from_dict(
+        {
+            "prompt": f"{accent} bold",
+            "bottom-toolbar": f"noreverse {muted}",
+            "bottom-toolbar.text": f"noreverse {muted}",
+            "completion-menu": "bg:default",
+            "completion-menu.completion": f"noreverse {accent} bg:default",
+            "completion-menu.completion.current": "reverse",
+            "completion-menu.meta.completion": f"noreverse {muted} bg:default",
+            "completion-menu.meta.completion.current": f"noreverse {muted} bg:default",
+            "scrollbar.background": "bg:default",
+            "scrollbar.button": "reverse",
+        }
+    )
 
 
 def _color(style: str) -> str:
