@@ -51,7 +51,8 @@ def draw(shown: str, written: str) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.assemble(("$ ", "bold"), shown))
     console.print(Text.from_ansi(written.replace("\r\n", "\n").strip("\n")))
-    return WEB_FONTS.sub("", console.export_svg(title="baco", unique_id="baco"))
+    picture = WEB_FONTS.sub("", console.export_svg(title="baco", unique_id="baco"))
+    return picture.replace("<svg ", '<svg xml:space="preserve" ', 1)  # some viewers trim the spaces around each run
 
 
 def main() -> None:
