@@ -57,7 +57,7 @@ class TerminalFace:
         self._screen = screen
         self._keys = keys or create_input()
         self._talk: Talk | None = None  # the one that completion and toolbar speak about
-        self._live = not screen.out.is_dumb_terminal
+        self._live = screen.live and not screen.out.is_dumb_terminal
         self._prompt: PromptSession[Asked] = PromptSession(
             message=[("class:prompt", "> ")],
             prompt_continuation=[("", "  ")],
