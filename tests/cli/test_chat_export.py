@@ -41,7 +41,7 @@ class Visible(HTMLParser):
             self.base += data
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats)
 def test_a_page_holds_every_text_and_no_markup_of_the_models(chat: Chat) -> None:
     """What was said appears on the page as text, whatever characters it holds."""
@@ -68,7 +68,7 @@ def test_markdown_underlines_voice_a_and_keeps_stars_plain() -> None:
     assert r"**You:** \*why?\*" in text
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats)
 def test_exported_json_is_a_chat(chat: Chat) -> None:
     """The JSON export can be read like a saved chat."""

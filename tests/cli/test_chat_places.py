@@ -99,18 +99,18 @@ def test_options_come_best_first_and_know_the_end() -> None:
             "unsure",
             "Voice A was unsure (its best word had 60 %), and such a place goes to voice A at d=5.",
         ),
-        ("locked", "Punctuation, line breaks and the like stay with voice A, whatever the dial says."),
+        ("locked", "A voice wanted punctuation or a line break here, and such places stay with voice A."),
         ("my rule", "Voice A spoke here by the rule “my rule” at d=5."),
     ],
 )
 def test_a_reason_is_one_sentence(told: str, expected: str) -> None:
     """Every reason is said in plain words, an unknown rule by its name."""
     place = places([token(0, FOX, Role.BASE, base=side((FOX, 0.6)), reason=told)])[0]
-    assert reason(place, 5.0, NAMES) == expected
+    assert reason(place, NAMES, diversity=5.0) == expected
 
 
 def test_a_refused_switch_is_told() -> None:
     """Where the dial had named the other voice in vain, the sentence says so."""
     first = token(0, FOX, Role.BASE, base=side((FOX, 0.6)), reason="sure")
     refused = dataclasses.replace(first, spoken=dataclasses.replace(first.spoken, refused=True))
-    assert "had named voice B" in reason(places([refused])[0], None, NAMES)
+    assert "had named voice B" in reason(places([refused])[0], NAMES)

@@ -13,7 +13,7 @@ from baco_local.text.chat import Message
 from chat_samples import chats, fox_chat, fox_reply, replies, token_lists
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats, st.text())
 def test_undo_takes_back_a_change_and_redo_brings_it_back(chat: Chat, message: str) -> None:
     """Undo returns to the chat before a change, redo to the one after it."""
@@ -26,7 +26,7 @@ def test_undo_takes_back_a_change_and_redo_brings_it_back(chat: Chat, message: s
     assert session.chat == after
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats)
 def test_a_loaded_chat_can_be_undone_turn_by_turn(chat: Chat) -> None:
     """A chat from a file can be taken back to its start, and no further, and then forward to its end."""
@@ -42,7 +42,7 @@ def test_a_loaded_chat_can_be_undone_turn_by_turn(chat: Chat) -> None:
     assert session.chat == chat
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats, st.text(), st.text())
 def test_a_change_after_undo_forgets_what_was_undone(chat: Chat, message: str, other: str) -> None:
     """Redo never brings back a future that another change has replaced."""
@@ -61,7 +61,7 @@ def test_undo_keeps_settings() -> None:
     assert (session.chat.system, session.chat.knobs) == ("Rhyme.", {"min_p": "0.1"})
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats.filter(lambda chat: bool(chat.turns)), replies)
 def test_a_new_version_keeps_the_earlier_ones(chat: Chat, reply: Reply) -> None:
     """Another reply becomes the current version and the earlier versions stay as they were."""
@@ -70,7 +70,7 @@ def test_a_new_version_keeps_the_earlier_ones(chat: Chat, reply: Reply) -> None:
     assert after.reply == reply
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats, st.integers(-9, 9))
 def test_walking_stays_within_the_versions(chat: Chat, step: int) -> None:
     """A walk changes which version is current, never the versions, and stops at both ends."""

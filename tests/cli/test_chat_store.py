@@ -16,14 +16,14 @@ from baco_local.errors import UsageError
 from chat_samples import chats, fox_chat
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chats)
 def test_a_chat_survives_json(chat: Chat) -> None:
     """A chat that went through JSON is the same chat."""
     assert from_json(json.loads(json.dumps(to_json(chat)))) == chat
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(chat=chats)
 def test_a_saved_chat_is_read_back(tmp_path_factory: pytest.TempPathFactory, chat: Chat) -> None:
     """A chat that went through a file is the same chat."""

@@ -163,7 +163,7 @@ def _welcome(screen: Screen, pair: Pair, talk: Talk) -> None:
         (": aligned model", "muted"),
     )
     screen.err.print(legend)
-    screen.say(f"context {pair.n_ctx} tokens · chat {talk.name} · /help lists what you can do · Ctrl-D leaves")
+    screen.say(f"context {pair.n_ctx} tokens · chat {talk.name} · /help · Ctrl-D leaves")
     if screen.live:
         screen.err.print()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -262,7 +263,7 @@ def _stats(talk: Talk, paper: Paper, _rest: str) -> Next:
     for role in (Role.BASE, Role.ALIGNED):
         n_prompt, cached, decoded = usage.n_prompt[role], usage.n_prompt_cached[role], usage.n_decoded[role]
         speed = f" at {decoded / after_s:.0f} tok/s" if after_s > 0 and decoded else ""
-        told = f"prompt {n_prompt} tokens, {cached} of them known already; read {decoded} of the reply{speed}"
+        told = f"prompt {n_prompt} tokens, {cached} known already · reply {decoded}{speed}"
         paper.say(Text.assemble((f"  {VOICES[role]}  ", "muted"), told))
     used = max(usage.n_prompt[role] for role in Role) + len(answer.tokens)
     paper.say(Text.assemble(("  context  ", "muted"), f"{used} of {talk.pair.n_ctx} tokens"))
@@ -413,7 +414,8 @@ def _explain(talk: Talk, paper: Paper, place: Place) -> None:
     line.append((" " if after[:1].isspace() else "") + _first_words(after, AFTER), "muted")
     paper.say(line)
     diversity = reply.diversity_at(place.start)
-    paper.say(Text(reason(place, diversity, VOICES, _sure_from(talk, reply, diversity))), indent=6)
+    told = reason(place, VOICES, diversity=diversity, router=reply.router, sure_from=_sure_from(talk, reply, diversity))
+    paper.say(Text(told), indent=6)
     for side in (Role.BASE, Role.ALIGNED):
         record = place.side(side)
         if record is not None:
@@ -455,12 +457,12 @@ def _sure_from(talk: Talk, reply: Reply, diversity: float | None) -> float | Non
 
 
 def _ranked(talk: Talk, side: Role, record: SideRecord, place: Place, before: str) -> Text:
-    """Return a side's likeliest words with their chances, the one that was said marked."""
+    """Return a side's likeliest words with their chances, the one that was said marked, and among how many it chose."""
     line = Text.assemble((LONG_VOICES[side], str(side)))
     line.pad_right(20 - len(line))
     for way in options(record, talk.pair.pieces, before)[:N_OPTIONS]:
         line.append(f"{_quoted(way)}  ", "bold" if way.id == place.first.id else "")
-    return line.append(f"spread {record.entropy:.1f} nats", "muted")
+    return line.append(f"of about {max(1, round(math.exp(record.entropy)))}", "muted")
 
 
 def _quoted(way: Option) -> str:

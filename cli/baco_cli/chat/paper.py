@@ -26,9 +26,11 @@ class ScreenPaper:
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
+        self._after_gap = False
 
     def say(self, text: str | Text, indent: int = 0) -> None:
         """Print a line for the reader."""
+        self._after_gap = False
         if isinstance(text, str):
             text = Text(text, style="muted")
         if self.screen.err.is_terminal:
@@ -38,10 +40,12 @@ class ScreenPaper:
 
     def warn(self, text: str) -> None:
         """Print something that went otherwise than wished."""
+        self._after_gap = False
         show_note(self.screen, text)
 
     def message(self, text: str) -> None:
         """Print what the user said, as it stood behind the prompt."""
+        self._after_gap = False
         lines = text.splitlines() or [""]
         for i, line in enumerate(lines):
             self.screen.err.print(Text.assemble(("> " if i == 0 else "  ", f"bold {self.screen.theme.accent}"), line))
@@ -51,6 +55,7 @@ class ScreenPaper:
         writer = TokenWriter(self.screen.paints, self.screen.measure)
         said = "".join(writer.feed(token.text, token.speaker) for token in reply.tokens)
         self.screen.write(said + writer.flush() + "\n")
+        self._after_gap = False
         self.figures(reply, heading)
 
     def figures(self, reply: Reply, heading: str = "") -> None:
@@ -62,8 +67,9 @@ class ScreenPaper:
 
     def gap(self) -> None:
         """Leave a line free where a person reads."""
-        if self.screen.err.is_terminal:
+        if self.screen.err.is_terminal and not self._after_gap:
             self.screen.err.print()
+        self._after_gap = True
 
     def turns(self, chat: Chat, n: int) -> None:
         """Print the last turns of a chat."""

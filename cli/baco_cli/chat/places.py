@@ -114,13 +114,21 @@ def other_word(place: Place, pieces: Sequence[bytes], before: str) -> Option | N
     return next((way for way in ways if way.opens and not way.ends and way.id != place.first.id), None)
 
 
-def reason(place: Place, diversity: float | None, names: dict[Role, str], sure_from: float | None = None) -> str:
+def reason(
+    place: Place,
+    names: dict[Role, str],
+    *,
+    diversity: float | None = None,
+    router: str = "",
+    sure_from: float | None = None,
+) -> str:
     """Say in one sentence why this voice spoke here.
 
     Args:
         place: the word.
-        diversity: where the dial stood; None if nobody knows.
         names: what the voices are called.
+        diversity: where the dial stood; None if nobody knows.
+        router: the name of the rule.
         sure_from: the chance of its best word from which on base counts as sure; None where no such number decided.
 
     """
@@ -129,7 +137,12 @@ def reason(place: Place, diversity: float | None, names: dict[Role, str], sure_f
     dial = "" if diversity is None else f" at d={diversity:g}"
     sentence = REASONS.get(token.reason, "{voice} spoke here by the rule “{rule}”{dial}.")
     told = sentence.format(
-        voice=voice, other=other, dial=dial, rule=token.reason, sure=_sure(place.side(Role.BASE), sure_from)
+        voice=voice,
+        other=other,
+        dial=dial,
+        rule=token.reason,
+        sure=_sure(place.side(Role.BASE), sure_from),
+        kept="a function word" if "FC" in router.upper() else "punctuation or a line break",
     )
     told = told[0].upper() + told[1:]
     if token.spoken.refused:
@@ -159,7 +172,7 @@ def _sure(base: SideRecord | None, sure_from: float | None) -> str:
 REASONS = {  # what the routing rules and the engine call their decisions
     "unsure": "voice A was unsure{sure}, and such a place goes to {voice}{dial}.",
     "sure": "voice A was sure{sure}, and such a place goes to {voice}{dial}.",
-    "locked": "punctuation, line breaks and the like stay with {voice}, whatever the dial says.",
+    "locked": "a voice wanted {kept} here, and such places stay with {voice}.",
     "open": "no lock held this place, so it goes to {voice}{dial}.",
     "coin": "a coin fell on {voice}{dial}.",
     "alone": "the dial stood at its end: {voice} alone.",

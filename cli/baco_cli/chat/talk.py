@@ -22,6 +22,7 @@ from baco_local.types import Detail, Spoken
 __all__ = ["Heard", "Talk", "Wish", "n_to_drop"]
 
 RECORDED = {"detail": Detail.SIDES, "n_rivals": 5}  # what /why and /alt need
+REPLY_SHARE = 1 / 3  # of the context is kept free for a reply, if it may be that long
 UNREAD_BYTES_PER_TOKEN = 3.0  # a careful guess for text that no tokenizer has seen yet
 FRAME_TOKENS = 12  # what templates and frames put around a message, likewise
 
@@ -132,7 +133,8 @@ class Talk:
 
         """
         settings, turns = self.settings().turn(RECORDED), wish.chat.turns
-        room = self.pair.n_ctx - min(settings.decode.max_tokens, self.pair.n_ctx // 2) - _size(wish.chat.system)
+        wanted = min(settings.decode.max_tokens, int(self.pair.n_ctx * REPLY_SHARE))
+        room = self.pair.n_ctx - wanted - _size(wish.chat.system)
         sizes = [_size(turn.user) + (len(turn.reply.tokens) if turn.reply else 0) for turn in turns]
         sizes[-1] = _size(turns[-1].user)  # its replies are not read
         self.n_dropped = min(n_to_drop(sizes, room, self.n_dropped) + n_more, len(turns) - 1)
