@@ -94,11 +94,12 @@ def load(
             aligned_name=_aligned_name(files),
         )
         template, template_notes = _template(models[Role.ALIGNED])
+        wider = max(models.values(), key=lambda model: len(model.vocab))
         cache = _CalibrationCache(cache_dir, models, say)
         loaded = Pair(
             models,
-            share({role: model.vocab for role, model in models.items()}),
-            chain_builder(models[Role.ALIGNED].vocab_handle, len(models[Role.ALIGNED].vocab)),
+            share({role: model.vocab for role, model in models.items()}, agreement.unshared),
+            chain_builder(wider.vocab_handle, len(wider.vocab)),
             name=files.name,
             card=card,
             template=template,

@@ -291,6 +291,9 @@ class Pair:
         """Decode once for every live answer, and hand the tokens to their streams."""
         try:
             said = self.engine.step()
+        except Exception as error:
+            self.engine.abandon(error)
+            raise
         except BaseException:
             self.engine.abandon()  # an interrupt may come anywhere: nothing half-done may stay
             raise

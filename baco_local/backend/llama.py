@@ -22,7 +22,7 @@ import llama_cpp as lc
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.backend.gguf_file import MOST_LAYERS, GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import BuildFacts, Device, usable_cores
+from baco_local.backend.machine import BuildFacts, Device, threads_for, usable_cores
 from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
 from baco_local.errors import BackendError, BacoError, ModelFileError, UsageError
@@ -540,7 +540,7 @@ def open_model(
     params.n_batch, params.n_ubatch = min(options.batch_size, params.n_ctx), min(options.ubatch_size, params.n_ctx)
     params.n_seq_max, params.kv_unified = n_sequences, True  # one pass for any mix; free forks
     params.n_outputs_max = n_outputs = n_sequences * ROWS_PER_SEQUENCE
-    params.n_threads = options.threads or usable_cores()
+    params.n_threads = options.threads or threads_for(weights.summary.n_parameters, usable_cores())
     params.n_threads_batch = options.threads_batch or params.n_threads
     params.flash_attn_type = FLASH_ATTENTION[options.flash_attention]
     params.type_k, params.type_v = CACHE_TYPES[options.cache_type_k], CACHE_TYPES[options.cache_type_v]

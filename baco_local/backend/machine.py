@@ -11,9 +11,11 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["BuildFacts", "Device", "free_memory", "usable_cores"]
+__all__ = ["BuildFacts", "Device", "free_memory", "threads_for", "usable_cores"]
 
 CGROUP = Path("/sys/fs/cgroup")  # Linux: limits of the container we are in
+
+PARAMETERS_PER_THREAD = 20_000_000  # below, llama.cpp's threads spin at barriers for longer than they compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,11 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
     if quota.isdecimal() and period.isdecimal() and int(period):
         cores = min(cores, int(quota) // int(period))
     return max(1, cores)
+
+
+def threads_for(n_parameters: int, cores: int) -> int:
+    """Return how many threads pay for a model of this size; those of a tiny one would only wait for each other."""
+    return max(1, min(cores, n_parameters // PARAMETERS_PER_THREAD))
 
 
 def free_memory(cgroup: Path = CGROUP) -> int:

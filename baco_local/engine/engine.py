@@ -127,11 +127,17 @@ class Engine:
         while not self.idle:
             yield from self.step()
 
-    def abandon(self) -> None:
-        """Give up everything that is being decoded, and forget what was read; the engine can be used again."""
+    def abandon(self, error: Exception | None = None) -> None:
+        """Give up everything that is being decoded, and forget what was read; the engine can be used again.
+
+        Args:
+            error: what every reader of an answer that is given up shall learn; None = it was only cancelled.
+
+        """
         for task in (*self._waiting, *(turn.task for turn in self._turns)):
             if task.sequence.finish is None:
                 task.sequence.close(FinishReason.CANCELLED)
+                task.error = error
         self._waiting.clear()
         self._turns.clear()
         for lanes in self._lanes.values():
@@ -146,7 +152,7 @@ class Engine:
     # --- the parts of a step, in order ----------------------------------------------------------------------------
 
     def _all_cancelled(self) -> bool:
-        return all(turn.task.sequence.cancelled for turn in self._turns)
+        return bool(self._turns) and all(turn.task.sequence.cancelled for turn in self._turns)
 
     def _drop_cancelled(self, said: list[tuple[Task, Token]]) -> None:
         for turn in tuple(self._turns):
@@ -156,6 +162,7 @@ class Engine:
             if task.sequence.cancelled:
                 self._waiting.remove(task)
                 said += ((task, token) for token in task.sequence.close(FinishReason.CANCELLED))
+                task.sampler.close()
 
     def _admit(self, said: list[tuple[Task, Token]]) -> None:
         """Start waiting tasks while there is room; one that begins like a prompt being read waits to fork it."""
@@ -165,8 +172,11 @@ class Engine:
             if any(turn.reading and _alike(turn.task, task) for turn in self._turns):
                 continue
             self._waiting.remove(task)
-            self._turns.append(_Turn(task))
-            said += ((task, token) for token in task.sequence.take())
+            said += ((task, token) for token in task.sequence.take())  # what it begins with
+            if task.sequence.finish is None:
+                self._turns.append(_Turn(task))
+            else:
+                task.sampler.close()
 
     def _start_rounds(self, said: list[tuple[Task, Token]]) -> None:
         for turn in tuple(self._turns):
@@ -243,15 +253,16 @@ class Engine:
         """Send a round its rows, and take what it says."""
         assert turn.round is not None
         try:
-            self._ask(turn, turn.round.send(tuple(rows for rows in turn.found if rows is not None)))
-        except StopIteration as done:
-            turn.round = None
-            self._ask(turn, ())
-            for spoken in done.value:
-                self._accept(turn, spoken, said)
-                if turn.task.sequence.finish is not None:
-                    self._park(turn)
-                    break
+            try:
+                self._ask(turn, turn.round.send(tuple(rows for rows in turn.found if rows is not None)))
+            except StopIteration as done:
+                turn.round = None
+                self._ask(turn, ())
+                for spoken in done.value:
+                    self._accept(turn, spoken, said)
+                    if turn.task.sequence.finish is not None:
+                        self._park(turn)
+                        break
         except Exception as error:  # noqa: BLE001 - kept with its task, and raised to whoever reads that answer
             turn.task.error = error
             self._finish(turn, FinishReason.CANCELLED, said)

@@ -62,6 +62,11 @@ class Sequence:
             self._append(spoken)
 
     @property
+    def base_alone(self) -> bool:
+        """Return whether the dial stands at its upper end, where base also ends the answer."""
+        return self.options.threshold is None and self.options.diversity >= 10
+
+    @property
     def text(self) -> str:
         """Return everything that was said, printed or not."""
         return self._transcript.text
@@ -76,22 +81,23 @@ class Sequence:
         self._append(spoken)
         if self._transcript.line is Line.MARKER:
             return self._cut_marker(spoken)
-        tokens = self.take()
+        return self.take()
+
+    def take(self) -> list[Token]:
+        """Return the tokens whose text is settled by now; a stop string or the last token ends the answer."""
+        tokens = self._as_tokens(self._transcript.take())
         if self._transcript.stopped is not None:
             return tokens + self.close(FinishReason.STOP)
         if len(self.ids) >= self.options.max_tokens:
             return tokens + self.close(FinishReason.LENGTH)
         return tokens
 
-    def take(self) -> list[Token]:
-        """Return the tokens whose text is settled and was not returned before."""
-        return self._as_tokens(self._transcript.take())
-
     def close(self, finish: FinishReason) -> list[Token]:
-        """End the answer and return the tokens whose text was still held back."""
-        self.finish = finish
+        """End the answer and return the tokens whose text was still held back; that may complete a stop string."""
+        tokens = self._as_tokens(self._transcript.finish())
+        self.finish = finish if self._transcript.stopped is None else FinishReason.STOP
         self._elapsed_s = time.perf_counter() - self._started_s
-        return self._as_tokens(self._transcript.finish())
+        return tokens
 
     def answer(self) -> Answer:
         """Return the answer as far as it can be printed."""
@@ -123,8 +129,9 @@ class Sequence:
 
     def _suspects(self, speaker: Role) -> bool:
         """Return whether a line that this speaker opens may turn out to be a role marker that must go."""
-        alone_and_first = self.options.diversity >= 10 and not self.text.strip()
-        return speaker is Role.BASE and self.options.guards.role_markers and self.can_cut and not alone_and_first
+        if self.base_alone and not self.text.strip():
+            return False  # nothing would be left
+        return speaker is Role.BASE and self.options.guards.role_markers and self.can_cut
 
     def _pass_boundary(self, speaker: Role) -> None:
         """Count down the bar, count base's words, and look for a loop in the words that are finished."""
@@ -146,7 +153,7 @@ class Sequence:
         del self.ids[keep:], self.said[keep:]
         self._transcript.cut([self.vocab.pieces[token] for token in self.ids])
         self._loops, self._n_looped = LoopWatch(), 0
-        if self.options.diversity >= 10:
+        if self.base_alone:
             self._end = spoken
             return self.close(FinishReason.END)
         self.active, self.silenced = Role.ALIGNED, again

@@ -6,6 +6,7 @@ out to be a role marker, and tails that could become a stop string. Knows no mod
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from enum import Enum
 
@@ -45,15 +46,21 @@ class Transcript:
 
     def add(self, piece: bytes, *, suspect: bool) -> None:
         """Append a token; a line that a suspect token opens is held until it is clear that it is no role marker."""
-        before = len(self.text)
         added = self._decoder.feed(piece)
+        end = len(self.text)
         self.text += added
         self.ends.append(len(self.text))
-        if "\n" in added:
-            self.line, self.line_start = Line.OPEN, before + added.rfind("\n") + 1
-        if self.line is Line.PLAIN or self.line is Line.MARKER:
-            return
-        line = self.text[self.line_start :]
+        for i, part in enumerate(added.split("\n")):  # a token may end one line and open the next
+            if i:
+                end += 1
+                self.line, self.line_start = Line.OPEN, end
+            end += len(part)
+            self._judge(self.text[self.line_start : end], suspect)
+            if self.line is Line.MARKER:
+                return
+
+    def _judge(self, line: str, suspect: bool) -> None:
+        """Say what is known of a line by now."""
         if self.line is Line.OPEN and line.strip():
             self.line = Line.DOUBTFUL if suspect else Line.PLAIN
         if self.line is Line.DOUBTFUL:
@@ -64,7 +71,7 @@ class Transcript:
 
     def before_line(self) -> int:
         """Return how many tokens lie wholly before the line that is being written."""
-        return sum(end <= self.line_start for end in self.ends)
+        return bisect_right(self.ends, self.line_start)
 
     def cut(self, pieces: Sequence[bytes]) -> None:
         """Forget every token but these first ones; none of the others was printed."""
@@ -74,11 +81,13 @@ class Transcript:
         for piece in pieces:
             self.text += self._decoder.feed(piece)
             self.ends.append(len(self.text))
-        self.line, self.line_start = Line.OPEN, len(self.text)
+        self.line_start = self.text.rfind("\n") + 1
+        self.line = Line.PLAIN if self.text[self.line_start :].strip() else Line.OPEN
 
     def take(self) -> list[tuple[int, str]]:
         """Return what may be printed by now: (index of the token, its text)."""
-        self._release(len(self.text) if self.line is Line.PLAIN else self.line_start)
+        n = len(self.ends) if self.line is Line.PLAIN else self.before_line()
+        self._release(self.ends[n - 1] if n else 0)  # whole tokens, for a cut takes whole tokens back
         return self._hand_out(last=self.stopped is not None)
 
     def finish(self) -> list[tuple[int, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from baco_local.config import BoundaryRule
 from baco_local.engine.sequence import Sequence
+from baco_local.errors import BacoError, RouterError
 from baco_local.numerics import likeliest
 from baco_local.routing.base import Route, Router, RowMissingError, SideView, StepView, as_route
 from baco_local.routing.blends import Blend
@@ -180,7 +181,13 @@ class SwitchVoice:
             proposed=token,
             coin=coin(moment.address(Stream.ROUTER)),
         )
-        return as_route(self._router(step), step.position)
+        try:
+            answer = self._router(step)
+        except (BacoError, RowMissingError):
+            raise
+        except Exception as error:
+            raise RouterError(f"the router failed at position {step.position}: {error!r}; repair it") from error
+        return as_route(answer, step.position)
 
     def _opens(self, token: int) -> bool:
         sequence = self._sequence
@@ -205,7 +212,7 @@ class BlendVoice:
             if role not in rows:
                 return role
         moment = Moment(self._sequence, self._sampler, rows)
-        stops = self._sequence.vocab.stops[Role.ALIGNED]
+        stops = self._sequence.vocab.stops[Role.BASE] | self._sequence.vocab.stops[Role.ALIGNED]
         width = max(row.size for row in rows.values())
         base, aligned = (_widened(rows[role], width) for role in (Role.BASE, Role.ALIGNED))
         token = self._sampler.pick(self._blend(aligned, base, self._weight, stops), moment.address(Stream.ALIGNED))

@@ -130,7 +130,7 @@ Router: TypeAlias = Callable[[StepView], Route | Role | str]
 
 def as_route(answer: object, position: int) -> Route:
     """Read what a router returned, or name the place of a wrong answer."""
-    if isinstance(answer, Route):
+    if isinstance(answer, Route) and isinstance(answer.speaker, Role):
         return answer
     if isinstance(answer, str) and answer in (Role.BASE, Role.ALIGNED):
         return Route(Role(answer), "router")

@@ -14,7 +14,7 @@ from baco_local.config import ContentFrom, Uncertainty
 from baco_local.numerics import mean_spread
 from baco_local.routing.base import Route, Router, StepView
 from baco_local.routing.words import ENGLISH, WordLists
-from baco_local.types import Role
+from baco_local.types import Role, Row
 
 __all__ = [
     "DEFAULT_SIGNALS",
@@ -62,7 +62,7 @@ def measured_max_p(step: StepView, uncertainty: Uncertainty = Uncertainty.BASE) 
         return step.base.max_p
     if uncertainty is Uncertainty.ALIGNED:
         return step.aligned.max_p
-    return mean_spread(step.base.row, step.aligned.row).max_p
+    return mean_spread(*_shared_rows(step)).max_p
 
 
 def measured_entropy(step: StepView, uncertainty: Uncertainty = Uncertainty.BASE) -> float:
@@ -71,7 +71,13 @@ def measured_entropy(step: StepView, uncertainty: Uncertainty = Uncertainty.BASE
         return step.base.entropy
     if uncertainty is Uncertainty.ALIGNED:
         return step.aligned.entropy
-    return mean_spread(step.base.row, step.aligned.row).entropy
+    return mean_spread(*_shared_rows(step)).entropy
+
+
+def _shared_rows(step: StepView) -> tuple[Row, Row]:
+    """Return both rows without the ids that only one model has."""
+    width = min(step.base.row.size, step.aligned.row.size)
+    return step.base.row[:width], step.aligned.row[:width]
 
 
 def always(speaker: Role) -> Router:

@@ -132,9 +132,9 @@ class LlamaChain:
         """Return the tokens that the recipe leaves; XTC acts where the coin lies below its probability."""
         every_id = self._table.every_id
         assert self._open, "the chain was closed"
-        assert row.size == every_id.size, f"the row holds {row.size} logits; the chain was built for {every_id.size}"
+        assert row.size <= every_id.size, f"the row holds {row.size} logits; the chain was built for {every_id.size}"
         places = self._cut.survivors(row, self._moved)
-        left = Candidates(every_id, row) if places is None else Candidates(every_id[places], row[places])
+        left = Candidates(every_id[: row.size], row) if places is None else Candidates(every_id[places], row[places])
         if self._links and left.ids.size:
             left = self._run(left, coin)
         return temper(left, self._last)
@@ -196,12 +196,12 @@ class LlamaChain:
 
 
 def build_chain(recipe: Recipe, vocab_handle: object | None, n_vocab: int) -> LlamaChain:
-    """Build a recipe for rows of ``n_vocab`` logits.
+    """Build a recipe for rows of ``n_vocab`` logits, or fewer: one model of a pair may lack the last ids.
 
     Args:
         recipe: steps in the order they run.
         vocab_handle: llama.cpp's vocabulary of a loaded model; only grammars and DRY look at it.
-        n_vocab: width of a row.
+        n_vocab: width of the widest row.
 
     Raises:
         GrammarError: a grammar or JSON schema that cannot be used.

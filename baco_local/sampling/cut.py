@@ -57,6 +57,7 @@ class Cut:
             raise BackendError("a row of logits holds not-a-number; the model file may be damaged")
         if moved and (self.min_p or self.top_k):
             places = np.fromiter(moved, np.int64, len(moved))
+            places = places[places < row.size]
             rest = row.copy()
             rest[places] = MASKED
             others = self.survivors(rest)

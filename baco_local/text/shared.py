@@ -5,7 +5,7 @@ Pure; knows no model. See ``text.agreement`` for whether two vocabularies agree 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,16 +26,24 @@ class SharedVocab:
     masked: Mapping[Role, NDArray[np.int64]]  # ids that each model must never say
 
 
-def share(vocabs: Mapping[Role, Vocab]) -> SharedVocab:
+def share(vocabs: Mapping[Role, Vocab], unshared: Collection[int] = ()) -> SharedVocab:
     """Join two agreeing vocabularies.
 
-    A base model may never have been trained on the chat tokens that its vocabulary holds, so it must not say control
-    tokens; neither model may say what the other could not read, end-of-turn tokens apart, for those are never read.
+    What ends a turn of one model ends one of the other, or it would be written as an ordinary token. A base model may
+    never have been trained on the chat tokens that its vocabulary holds, so it must not say control tokens; neither
+    model may say what the other could not read. End-of-turn tokens may be said, for those are never read.
+
+    Args:
+        vocabs: both vocabularies.
+        unshared: ids that the two read differently, see ``Agreement.unshared``.
+
     """
     wider = max(vocabs.values(), key=len)
-    masked = {}
+    apart = frozenset(unshared) | frozenset(range(min(map(len, vocabs.values())), len(wider)))
+    stops, masked = {}, {}
     for role, vocab in vocabs.items():
-        unread = set(range(len(vocabs[role.other]), len(vocab)))
+        stops[role] = vocab.stops | (vocabs[role.other].stops - apart)
         control = {i for i, kind in enumerate(vocab.kinds) if TokenKind.CONTROL in kind} if role is Role.BASE else set()
-        masked[role] = np.array(sorted((unread | control) - vocab.stops), np.int64)
-    return SharedVocab(wider.pieces, {role: vocab.stops for role, vocab in vocabs.items()}, masked)
+        silent = {i for i in apart if i < len(vocab)} | control
+        masked[role] = np.array(sorted(silent - stops[role]), np.int64)
+    return SharedVocab(wider.pieces, stops, masked)

@@ -1,4 +1,4 @@
-"""Answers as they are read: bytes to characters, stop strings, the leading space.
+"""Answers as they are read: bytes to characters, stop strings.
 
 Streams of ``feed`` and ``flush`` that give the same text however the input is cut; knows no tokens and no model.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 
-__all__ = ["LeadingSpace", "StopMatcher", "StreamDecoder"]
+__all__ = ["StopMatcher", "StreamDecoder"]
 
 
 class StreamDecoder:
@@ -67,19 +67,3 @@ class StopMatcher:
         if not text.endswith(self._openings):
             return ""
         return next(opening for opening in self._openings if text.endswith(opening))
-
-
-class LeadingSpace:
-    """Drop the whitespace that an answer starts with."""
-
-    __slots__ = ("_started",)
-
-    def __init__(self) -> None:
-        self._started = False
-
-    def feed(self, text: str) -> str:
-        """Return the text without the whitespace in front of the first other character."""
-        if not self._started:
-            text = text.lstrip()
-            self._started = bool(text)
-        return text
