@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baco_local.backend.machine import free_memory, usable_cores
+from baco_local.backend.machine import free_memory, threads_for, usable_cores
 
 
 def test_without_limits_something_is_usable(tmp_path: Path) -> None:
@@ -35,3 +35,10 @@ def test_memory_limit_bounds_free_memory(tmp_path: Path) -> None:
     assert free_memory(tmp_path) == 0
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory(tmp_path) > 9000
+
+
+def test_a_tiny_model_gets_one_thread_and_a_large_one_every_core() -> None:
+    """Threads of a model that is read in a millisecond would only wait for each other."""
+    assert threads_for(10_000_000, 8) == 1
+    assert threads_for(100_000_000, 8) == 5
+    assert threads_for(8_000_000_000, 8) == 8
