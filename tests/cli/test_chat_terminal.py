@@ -96,7 +96,7 @@ def terminals(tmp_path: Path, tales: Path) -> Iterator[list[Terminal]]:
     """Return a list that starts with a running chat; whatever is in it is closed."""
     if not (tales / "base.gguf").exists():
         pytest.skip("the bundled pair has not been trained here yet")
-    opened = [Terminal("chat", "--cid", "fox", "-s", "1", home=tmp_path)]
+    opened = [Terminal("chat", "--cid", "fox", "-s", "1", "-n", "300", "--ignore-eos", home=tmp_path)]
     yield opened
     for terminal in opened:
         terminal.close()
@@ -110,7 +110,7 @@ def saved(home: Path) -> dict:
 def test_a_chat_is_steered_stopped_and_resumed(terminals: list[Terminal], tmp_path: Path) -> None:
     """Dial, Ctrl-C, /why, /regen, /undo, leaving and going on: nothing that was said is lost."""
     chat = terminals[0]
-    banner = chat.wait_for("/help")
+    banner = chat.wait_for("> ")
     assert "voice A (wild)" in banner
     assert "demonstration" in banner
     assert "unaligned" not in banner
@@ -145,6 +145,7 @@ def test_a_chat_is_steered_stopped_and_resumed(terminals: list[Terminal], tmp_pa
     shown = again.wait_for("stopped")
     assert "Tell me a story about a fox." in shown
     assert "\x1b[" in shown
+    again.wait_for("> ")
     again.send("/exit\r")
     assert again.end() == 0
     assert len(saved(tmp_path)["turns"]) == 1
@@ -153,8 +154,9 @@ def test_a_chat_is_steered_stopped_and_resumed(terminals: list[Terminal], tmp_pa
 def test_leaving_in_the_middle_has_its_own_code(terminals: list[Terminal], tmp_path: Path) -> None:
     """Ctrl-C twice leaves with 130, the terminal in order and the text so far on the disk."""
     chat = terminals[0]
-    chat.wait_for("/help")
-    chat.send("/set max_tokens 400\r/set pace 20\rTell me a story about a fox.\r")
+    chat.wait_for("> ")
+    for line in ("/set max_tokens 400", "/set pace 20", "Tell me a story about a fox."):
+        chat.send(f"{line}\r")
     chat.wait_for("Ctrl-C stops")
     chat.send(CTRL_C * 2)
     assert chat.end() == 130

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -111,7 +113,8 @@ def chat(
         _settle_dial(screen, pair, talk)
         _welcome(screen, pair, talk)
         paper.turns(talk.chat, SHOWN_TURNS)
-        code = converse(talk, _face(screen, interactive=interactive), paper)
+        with _face(screen, interactive=interactive) as face:
+            code = converse(talk, face, paper)
         _farewell(screen, talk)
     raise typer.Exit(code)
 
@@ -135,11 +138,15 @@ def _find(store: ChatStore | None, *, go_on: bool, cid: str | None) -> tuple[Slo
     return store.load(cid) if slot.path.exists() else (slot, Chat())
 
 
-def _face(screen: Screen, *, interactive: bool) -> Face:
+@contextmanager
+def _face(screen: Screen, *, interactive: bool) -> Iterator[Face]:
     if not interactive:
-        return PipeFace(screen, sys.stdin)
+        yield PipeFace(screen, sys.stdin)
+        return
     kept = None if os.environ.get("BACO_NOHISTORY") else data_dir() / "history"
-    return TerminalFace(screen, history(kept))
+    face = TerminalFace(screen, history(kept))
+    with face.held():
+        yield face
 
 
 def _settle_dial(screen: Screen, pair: Pair, talk: Talk) -> None:

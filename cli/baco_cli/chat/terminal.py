@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -74,6 +75,10 @@ class TerminalFace:
             input=self._keys,
             output=output,
         )
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep the terminal raw between prompts too: what is typed then arrives as it was typed, Enter as Enter."""
+        return self._keys.raw_mode()
 
     def ask(self, talk: Talk, draft: str = "") -> Asked:
         """Wait for what the user says next."""
