@@ -91,11 +91,8 @@ class Transcript:
         return self._hand_out(last=self.stopped is not None)
 
     def finish(self) -> list[tuple[int, str]]:
-        """Return everything that was still held back; there will be no more tokens."""
+        """Return everything that was still held back, half a character apart; there will be no more tokens."""
         if self.stopped is None:
-            self.text += self._decoder.flush()
-            if self.ends:
-                self.ends[-1] = len(self.text)
             self._release(len(self.text))
             self._released += len(self._matcher.flush())
         return self._hand_out(last=True)

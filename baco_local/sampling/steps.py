@@ -52,6 +52,8 @@ class LogitBias:
                 raise UsageError(
                     f"the logit bias of token {token} is {added}; use a finite number, or -inf to forbid it"
                 )
+        if len(dict(self.bias)) < len(self.bias):  # llama.cpp may forget one of them
+            raise UsageError("the logit bias names a token twice; name each of them once")
 
 
 @dataclass(frozen=True, slots=True)

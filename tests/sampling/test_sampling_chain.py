@@ -259,7 +259,7 @@ def test_shortening_behind_penalties_equals_llama_cpp_alone(
     row: np.ndarray, penalties: Recipe, bias: dict[int, float], cuts: list[Step], answer: list[int], tail: Recipe
 ) -> None:
     """Where penalties and a bias come before the cuts, whichever way they move logits, the result is the same."""
-    biases = LogitBias(tuple((token % row.size, added) for token, added in bias.items()))
+    biases = LogitBias(tuple({token % row.size: added for token, added in bias.items()}.items()))
     recipe = (biases, *penalties, *cuts, *tail)
     shortened, plain = (build_chain((*head, *recipe), None, row.size) for head in ((), (HEAD_IS_LLAMA,)))
     for token in answer:
@@ -404,10 +404,22 @@ def test_a_closed_chain_refuses() -> None:
             use()
 
 
-def test_rows_of_another_width_are_refused() -> None:
-    """A row that is not as wide as the vocabulary is a mistake of ours."""
-    with pytest.raises(AssertionError, match="3 logits"):
-        build_chain((TopK(1),), None, 4).apply(ROW[:3])
+def test_wider_rows_are_refused() -> None:
+    """A row that is wider than the vocabulary is a mistake of ours."""
+    with pytest.raises(AssertionError, match="4 logits"):
+        build_chain((TopK(1),), None, 3).apply(ROW)
+
+
+@pytest.mark.parametrize("recipe", [(TopK(2),), (TopP(0.9),), (Penalties(repeat=2.0), MinP(0.1)), (TopNSigma(1.0),)])
+def test_a_narrower_row_means_what_it_means_alone(recipe: Recipe) -> None:
+    """A model that lacks the last ids of the pair's vocabulary is sampled as by a chain of its own width."""
+    wide, own = (
+        build_chain((LogitBias(((3, 1.0), (1, 0.5))), *recipe), None, 4),
+        build_chain((LogitBias(((1, 0.5),)), *recipe), None, 3),
+    )
+    for chain in (wide, own):
+        chain.accept(1)
+    assert as_dict(wide.apply(ROW[:3])) == as_dict(own.apply(ROW[:3]))
 
 
 def test_a_bias_outside_of_the_vocabulary_is_named() -> None:

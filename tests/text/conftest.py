@@ -9,6 +9,7 @@ from pathlib import Path
 import llama_cpp
 import pytest
 
+from baco_local.backend.gguf_file import describe
 from baco_local.backend.llama import Weights, read_vocab
 from baco_local.text.vocab import TokenKind, Vocab
 
@@ -38,7 +39,9 @@ def vocabulary(shared_data: Path) -> Callable[[str], Vocab]:
         params.vocab_only = True
         handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         assert handle, f"llama.cpp did not load {path}"
-        return read_vocab(Weights(path, handle, 0))  # never freed: the tokenizer lives as long as the tests
+        return read_vocab(
+            Weights(path, handle, 0, describe(path))
+        )  # never freed: the tokenizer lives as long as the tests
 
     return load
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baco_local.text.stream import LeadingSpace, StopMatcher, StreamDecoder
+from baco_local.text.stream import StopMatcher, StreamDecoder
 
 Text = TypeVar("Text", str, bytes)
 
@@ -96,13 +96,6 @@ def test_flush_releases_an_unfinished_stop_once() -> None:
     """Text that ended inside a stop is shown at the end, and only once."""
     matcher = StopMatcher(["END"])
     assert (matcher.feed("The EN"), matcher.flush(), matcher.flush()) == ("The ", "EN", "")
-
-
-@given(st.text(" \n\tab", max_size=20), CUTS)
-def test_leading_space_is_dropped_and_no_other(text: str, cuts: list[int]) -> None:
-    """Text cut anywhere loses the whitespace that it starts with, and keeps all the rest."""
-    space = LeadingSpace()
-    assert "".join(map(space.feed, chunks(text, cuts))) == text.lstrip()
 
 
 @pytest.mark.parametrize("stream", [StreamDecoder, StopMatcher])
