@@ -75,6 +75,7 @@ def test_exported_json_is_a_chat(chat: Chat) -> None:
     assert from_json(json.loads(FORMATS["json"](chat, "tales", "fox"))) == chat
 
 
+@settings(max_examples=20)
 @given(chats)
 def test_runs_join_to_the_reply(chat: Chat) -> None:
     """Stretches of one speaker are all of the reply, and no two neighbours share one."""

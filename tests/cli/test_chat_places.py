@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from baco_cli.chat.places import disagreement, hinges, options, other_word, places, reason
 from baco_local.engine.answer import Token
@@ -28,6 +28,7 @@ def test_words_are_numbered_from_one() -> None:
     ]
 
 
+@settings(max_examples=30)
 @given(token_lists())
 def test_words_never_lose_a_token(tokens: list[Token]) -> None:
     """From the first numbered word on, every token belongs to exactly one word."""
@@ -62,6 +63,7 @@ def test_equal_thoughts_do_not_part() -> None:
     assert disagreement(missing) == 0
 
 
+@settings(max_examples=30)
 @given(token_lists())
 def test_a_disagreement_is_at_most_a_bit_for_true_chances(tokens: list[Token]) -> None:
     """A divergence is never negative, whatever was recorded."""

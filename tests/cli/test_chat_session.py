@@ -105,6 +105,7 @@ def test_an_edit_takes_the_place_of_the_last_message() -> None:
     assert (edited.turns[1].user, edited.turns[1].reply) == ("Why?", None)
 
 
+@settings(max_examples=30)
 @given(token_lists())
 def test_slim_tokens_say_and_colour_the_same(tokens: list[Token]) -> None:
     """What is left out of the record changes neither text nor speakers, and leaving out twice is leaving out once."""

@@ -170,7 +170,9 @@ def _welcome(screen: Screen, pair: Pair, talk: Talk) -> None:
         (": aligned model", "muted"),
     )
     screen.err.print(legend)
-    screen.say(f"context {pair.n_ctx} tokens · chat {talk.name} · /help · Ctrl-D leaves")
+    n = len(talk.chat.turns)
+    name = f"{talk.name} ({n} turn{'s' * (n > 1)})" if n else talk.name
+    screen.say(f"context {pair.n_ctx} tokens · chat {name} · /help · Ctrl-D leaves")
     if screen.live:
         screen.err.print()
 

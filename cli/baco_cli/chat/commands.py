@@ -35,6 +35,7 @@ WHO = {
     Role.ALIGNED: "the aligned model: plain; it also ends the reply",
 }
 N_HINGES = 10  # places that /why lists
+LEAST_P = 0.005  # what would be shown as 0 %
 N_OPTIONS = 4  # words that /why shows of each side
 BEFORE, AFTER = 26, 18  # characters of the reply shown around a word
 WORD = 13  # characters of a word in a list
@@ -460,7 +461,8 @@ def _ranked(talk: Talk, side: Role, record: SideRecord, place: Place, before: st
     """Return a side's likeliest words with their chances, the one that was said marked, and among how many it chose."""
     line = Text.assemble((LONG_VOICES[side], str(side)))
     line.pad_right(20 - len(line))
-    for way in options(record, talk.pair.pieces, before)[:N_OPTIONS]:
+    likely = [way for way in options(record, talk.pair.pieces, before) if way.p >= LEAST_P]
+    for way in likely[:N_OPTIONS]:
         line.append(f"{_quoted(way)}  ", "bold" if way.id == place.first.id else "")
     return line.append(f"of about {max(1, round(math.exp(record.entropy)))}", "muted")
 

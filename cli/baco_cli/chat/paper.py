@@ -96,7 +96,7 @@ def reply_figures(reply: Reply) -> str:
         parts.append(f"{reply.tokens_per_s:.{0 if reply.tokens_per_s >= 10 else 1}f} tok/s")
     if reply.dial:
         parts.append(f"d={dial_path([move.diversity for move in reply.dial])}")
-    parts.append(f"seed {reply.seed}")
+    parts.append(f"seed {reply.seed}" + (f" sample {reply.sample}" if reply.sample else ""))
     why = ENDS.get(reply.finish)
     return " · ".join([*parts, *([why] if why else [])])
 

@@ -138,12 +138,12 @@ class Talk:
         sizes = [_size(turn.user) + (len(turn.reply.tokens) if turn.reply else 0) for turn in turns]
         sizes[-1] = _size(turns[-1].user)  # its replies are not read
         self.n_dropped = min(n_to_drop(sizes, room, self.n_dropped) + n_more, len(turns) - 1)
-        seed = self.seed
+        seed, n_before = self.seed, sum(len(turn.replies) for turn in turns)
         return self.pair.stream(
             wish.chat.question(self.n_dropped),
             settings=settings,
             seed=seed if wish.seed is None else wish.seed,
-            sample=(0 if seed is None else len(turns[-1].replies)) if wish.sample is None else wish.sample,
+            sample=(0 if seed is None else n_before) if wish.sample is None else wish.sample,
             begun=wish.begun,
         )
 
@@ -159,7 +159,7 @@ class Talk:
             pair=self.pair.name,
             router=self.settings().decode.router,
             dial=tuple(heard.moves),
-            tokens_per_s=round(heard.answer.tokens_per_s, 2),
+            tokens_per_s=_speed(heard.tokens[len(wish.begun) :]),
         )
         # Settings are those of now: the dial may have been moved while the reply was written.
         answered = wish.chat.answer(reply)
@@ -212,6 +212,12 @@ def n_to_drop(sizes: Sequence[int], room: int, n_dropped: int) -> int:
     while n_dropped < len(sizes) - 1 and sum(sizes[n_dropped:]) > 0.75 * room:
         n_dropped += 1
     return n_dropped
+
+
+def _speed(tokens: Sequence[Token]) -> float:
+    """Return tokens per second after the first one; 0 where it cannot be told."""
+    elapsed_s = tokens[-1].elapsed_s - tokens[0].elapsed_s if tokens else 0.0
+    return round((len(tokens) - 1) / elapsed_s, 2) if elapsed_s > 0 else 0.0
 
 
 def _size(text: str) -> int:
