@@ -35,7 +35,7 @@ class Terminal:
             "LINES": "24",
             "HOME": str(home),
             "XDG_DATA_HOME": str(home),
-            "XDG_CACHE_HOME": str(home),
+            "XDG_CACHE_HOME": str(home.parent / "cache"),  # what the dial means is measured once for all tests
             "XDG_CONFIG_HOME": str(home),
             "PROMPT_TOOLKIT_NO_CPR": "1",
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -112,7 +112,7 @@ def test_a_chat_is_steered_stopped_and_resumed(terminals: list[Terminal], tmp_pa
     chat = terminals[0]
     banner = chat.wait_for("> ")
     assert "voice A (wild)" in banner
-    assert "demonstration" in banner
+    assert "stories" in banner
     assert "unaligned" not in banner
 
     chat.send("Tell me a story about a fox.\r")

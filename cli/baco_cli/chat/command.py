@@ -26,7 +26,7 @@ from baco_cli.chat.store import ChatStore, Slot
 from baco_cli.chat.talk import Talk
 from baco_cli.chat.terminal import TerminalFace, history
 from baco_cli.console import Screen
-from baco_cli.folders import data_dir
+from baco_cli.folders import data_dir, pairs_file
 from baco_cli.opening import open_pair
 from baco_cli.options import (
     EachModel,
@@ -42,6 +42,7 @@ from baco_cli.options import (
     turned,
 )
 from baco_cli.render import banner
+from baco_local.catalog import known_pairs
 from baco_local.errors import UsageError
 from baco_local.pair import Pair
 from baco_local.types import Role
@@ -95,7 +96,7 @@ def chat(
     store = None if no_save else ChatStore(data_dir() / "chats")
     slot, saved = _find(store, go_on=go_on, cid=cid)  # before loading: a damaged file is said at once
     interactive = sys.stdin.isatty() and screen.live
-    with open_pair(models, machine, each, screen) as pair:
+    with open_pair(_as_before(models, saved), machine, each, screen) as pair:
         defaults = turned(pair.settings, writing, sampling, each)
         knobs = dict(saved.knobs)
         for name in writing.knobs(pair.settings) | sampling.knobs():
@@ -112,6 +113,8 @@ def chat(
         banner(screen, pair, talk.settings(), verbose=output.verbose)
         _settle_dial(screen, pair, talk)
         _welcome(screen, pair, talk)
+        if talk.reply is not None and talk.reply.pair != pair.name:
+            paper.warn(f"this chat was written by the pair {talk.reply.pair}; {pair.name} goes on with it")
         paper.turns(talk.chat, SHOWN_TURNS)
         with _face(screen, interactive=interactive) as face:
             code = converse(talk, face, paper)
@@ -136,6 +139,19 @@ def _find(store: ChatStore | None, *, go_on: bool, cid: str | None) -> tuple[Slo
         return store.free_slot(), Chat()
     slot = store.slot(cid)
     return store.load(cid) if slot.path.exists() else (slot, Chat())
+
+
+def _as_before(models: ModelChoice, saved: Chat) -> ModelChoice:
+    """Go on with the pair that wrote the last reply, if nobody names another and it can be found by its name."""
+    last = saved.last.reply if saved.last else None
+    if (
+        last is None
+        or models.model is not None
+        or models.base is not None
+        or last.pair not in known_pairs(pairs_file())
+    ):
+        return models
+    return dataclasses.replace(models, model=last.pair)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class TerminalFace:
             complete_while_typing=False,
             reserve_space_for_menu=4,
             bottom_toolbar=self._toolbar,
-            style=_style(_color(screen.theme.accent), _color(screen.theme.muted)),
+            style=_style(_color(screen.theme.accent), "dim" if screen.out.no_color else _color(screen.theme.muted)),
             color_depth=ColorDepth.DEPTH_1_BIT if screen.out.no_color else None,
             tempfile_suffix=".md",
             input=self._keys,
@@ -407,7 +407,7 @@ def _color(style: str) -> str:
     """Return the colour of a rich style as prompt_toolkit spells it."""
     color = RichStyle.parse(style).color
     if color is None:
-        return "ansibrightblack" if "dim" in style else ""
+        return "dim" if "dim" in style else ""
     return f"ansi{color.name}" if color.is_default or (color.number or 0) < 8 else color.get_truecolor().hex
 
 
