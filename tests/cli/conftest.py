@@ -28,13 +28,17 @@ def start() -> list[str]:
 
 @pytest.fixture
 def clean_env(tmp_path: Path) -> dict[str, str]:
-    """Return an environment with empty user folders, 80 columns, no colour wishes and none of our variables."""
+    """Return an environment with folders of its own, no colour wishes, 80 columns and one thread: cores are shared."""
     ours = ("BACO_", "LLAMA_ARG_", "XDG_")
     wishes = {"NO_COLOR", "FORCE_COLOR", "COLORFGBG", "CI", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "TERM", "PYTHONPATH"}
     kept = {name: value for name, value in os.environ.items() if name not in wishes and not name.startswith(ours)}
     folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    return kept | folders | {"HOME": str(tmp_path), "COLUMNS": "80", "TERM": "xterm-256color", "PYTHONPATH": path}
+    return (
+        kept
+        | folders
+        | {"HOME": str(tmp_path), "COLUMNS": "80", "TERM": "xterm-256color", "PYTHONPATH": path, "BACO_THREADS": "1"}
+    )
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_an_added_pair_goes_by_its_name(invoke, clean_env, tales):
     assert invoke(*call).exit_code == 0
     (written,) = Path(clean_env["XDG_CONFIG_HOME"]).rglob("pairs.toml")
     assert tomllib.loads(written.read_text())["mine"]["base"] == str(tales / "base.gguf")
-    done = invoke("run", "Tell me a story.", "-m", "mine", "-n", "3", "--json")
+    done = invoke("run", "Tell me a story.", "-m", "mine", "-n", "3", "-d", "0", "--json")
     assert json.loads(done.stdout)["pair"] == "mine"
     assert invoke(*call).exit_code == 2
 
