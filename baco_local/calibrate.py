@@ -9,16 +9,17 @@ import time
 from collections.abc import Sequence
 from importlib.resources import files
 
-from baco_local.config import Guards
 from baco_local.pair import Job, Pair
-from baco_local.routing.base import Route, StepView
-from baco_local.routing.dial import Calibration, Observation, observe, thresholds_from
+from baco_local.routing.base import Route, Router, StepView, as_route
+from baco_local.routing.dial import ROUTERS, Calibration, LockName, Observation, joined, observe, thresholds_from
 from baco_local.routing.rules import coin, locked, punctuation_lock
 
 __all__ = ["calibrate", "calibration_prompts"]
 
 ENOUGH = 400  # observed word starts after which a slow pair may stop
 PATIENCE_S = 20.0  # and how long such a pair is measured at most
+REFINED_AT = (2.0, 4.0, 6.0, 8.0)  # what is written at these dials is measured on its own
+WATCHED = {LockName.NONE: "P", LockName.PUNC: "P-PUNC", LockName.FC: "P-FC"}  # who writes while a lock is measured
 
 
 def calibration_prompts() -> tuple[str, ...]:
@@ -27,28 +28,52 @@ def calibration_prompts() -> tuple[str, ...]:
     return tuple(line for line in lines if line.strip())
 
 
-def calibrate(pair: Pair, prompts: Sequence[str] | None = None, *, n_tokens: int = 40, seed: int = 0) -> Calibration:
+def calibrate(
+    pair: Pair,
+    prompts: Sequence[str] | None = None,
+    *,
+    n_tokens: int = 40,
+    seed: int = 0,
+    patience_s: float = PATIENCE_S,
+) -> Calibration:
     """Return the thresholds at which d/10 of the decisions that no lock takes go to base.
 
-    Half of the open decisions go to each model by a coin, so that the text is a middling mix. A slow pair is measured
-    on fewer prompts.
+    First a coin gives half of the open decisions to each model. But how sure base is depends on who wrote the text so
+    far; so, if that is likely to fit into twice the patience, every lock is then measured on what its router writes
+    at several dials.
     """
+    asked = tuple(prompts or calibration_prompts())
+    started_s = time.monotonic()
+    first = thresholds_from(_watch(pair, locked(punctuation_lock(), coin(0.5)), asked, n_tokens, seed, patience_s))
+    if (time.monotonic() - started_s) * len(REFINED_AT) * len(WATCHED) > 2 * patience_s:
+        return first
+    return joined(
+        {
+            lock: {
+                d: thresholds_from(_watch(pair, ROUTERS[name].at(d, first), asked, n_tokens, seed, patience_s))
+                for d in REFINED_AT
+            }
+            for lock, name in WATCHED.items()
+        }
+    )
+
+
+def _watch(
+    pair: Pair, router: Router, prompts: Sequence[str], n_tokens: int, seed: int, patience_s: float
+) -> list[Observation]:
+    """Let a router write the beginning of some answers, and return what was seen wherever it was asked."""
     seen: list[Observation] = []
-    toss = locked(punctuation_lock(), coin(0.5))
 
     def watch(step: StepView) -> Route:
         seen.append(observe(step))
-        route = toss(step)
-        assert isinstance(route, Route)
-        return route
+        return as_route(router(step), step.position)
 
-    asked = tuple(prompts or calibration_prompts())
-    settings = pair.settings.turn({"router": watch, "diversity": 5, "max_tokens": n_tokens, "guards": Guards()})
+    settings = pair.settings.turn({"router": watch, "diversity": 5, "threshold": None, "max_tokens": n_tokens})
     started_s = time.monotonic()
-    for first in range(0, len(asked), pair.n_parallel):
-        jobs = [Job(prompt=prompt, settings=settings, seed=seed) for prompt in asked[first : first + pair.n_parallel]]
-        for _ in pair.interleave(jobs):
+    for first in range(0, len(prompts), pair.n_parallel):
+        some = prompts[first : first + pair.n_parallel]
+        for _ in pair.interleave([Job(prompt=prompt, settings=settings, seed=seed) for prompt in some]):
             pass
-        if len(seen) >= ENOUGH and time.monotonic() - started_s > PATIENCE_S:
+        if len(seen) >= ENOUGH and time.monotonic() - started_s > patience_s:
             break
-    return thresholds_from(seen)
+    return seen

@@ -110,9 +110,10 @@ class Engine:
         self._drop_cancelled(said)
         self._admit(said)
         self._start_rounds(said)
+        awaited = () if self.can_cut else tuple(turn for turn in self._turns if self._is_awaited(turn))
         try:
             for role in self.models:
-                self._read(role)
+                self._read(role, awaited)
         except Interrupted:
             self._keep_found()
             return said
@@ -173,10 +174,12 @@ class Engine:
                 continue
             self._waiting.remove(task)
             said += ((task, token) for token in task.sequence.take())  # what it begins with
-            if task.sequence.finish is None:
-                self._turns.append(_Turn(task))
-            else:
+            if task.sequence.finish is not None:
                 task.sampler.close()
+                continue
+            self._turns.append(turn := _Turn(task))
+            for role in task.voice.listens:
+                self._open(turn, role)
 
     def _start_rounds(self, said: list[tuple[Task, Token]]) -> None:
         for turn in tuple(self._turns):
@@ -196,8 +199,12 @@ class Engine:
     def _ask(self, turn: _Turn, asks: tuple[Ask, ...]) -> None:
         turn.asks, turn.found = asks, [None] * len(asks)
 
-    def _read(self, role: Role) -> None:
-        """Feed one model what the open asks want of it: short backlogs first, long prompts in the room that is left."""
+    def _read(self, role: Role, awaited: tuple[_Turn, ...]) -> None:
+        """Feed one model what the open asks want of it: short backlogs first, long prompts in the room that is left.
+
+        A state that cannot be cut back has to be forked before it reads the prompt's last token, so a turn that others
+        are waiting for leaves that one out.
+        """
         model, lanes = self.models[role], self._lanes[role]
         wanted: list[tuple[_Turn, int, Lane, Backlog]] = []
         for turn in self._turns:
@@ -207,19 +214,21 @@ class Engine:
                     wanted.append((turn, i, lane, lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)))
         if len(wanted) > 1:
             wanted.sort(key=lambda entry: len(entry[3].ids))
-        feeds, room = [], model.n_batch
-        for turn, _, lane, todo in wanted:
+        fed, feeds, room = [], [], model.n_batch
+        for entry in wanted:
+            turn, _, lane, todo = entry
             n = min(len(todo.ids), room)
-            if n > 1 and n == len(todo.ids) and not model.can_rewind and self._is_awaited(turn):
-                n -= 1  # a state that cannot be cut back is forked before it reads the prompt's last token
+            if n == len(todo.ids) and turn in awaited and not model.can_rewind:
+                n -= 1
             if n:
                 whole = n == len(todo.ids)
+                fed.append(entry)
                 feeds.append(Feed(lane.number, todo.position, todo.ids[:n], todo.n_rows if whole else 0))
                 room -= n
         if not feeds:
             return
         rows = self._feed(role, feeds)
-        for (turn, i, lane, todo), feed, found in zip(wanted, feeds, rows, strict=False):
+        for (turn, i, lane, todo), feed, found in zip(fed, feeds, rows, strict=True):
             sequence = turn.task.sequence
             sequence.n_decoded[role] += lanes.has_read(lane, feed, len(sequence.ids))
             if len(feed.ids) == len(todo.ids):

@@ -48,6 +48,7 @@ __all__ = [
     "Observation",
     "dial_of",
     "find_router",
+    "joined",
     "observe",
     "thresholds_from",
 ]
@@ -146,6 +147,23 @@ def thresholds_from(observations: Iterable[Observation], uncertainty: Uncertaint
         max_p[lock] = _cuts([one.max_p for one in some], 1.0) or tuple(d / 10 for d in DIAL_POINTS)
         spread[lock] = _cuts([one.entropy for one in some], math.inf)[::-1] or tuple(map(_entropy_formula, DIAL_POINTS))
     return Calibration(max_p, spread, uncertainty, len(seen))
+
+
+def joined(measured: Mapping[LockName, Mapping[float, Calibration]]) -> Calibration:
+    """Join calibrations that were each measured on texts of one lock at one dial.
+
+    A dial point takes the mean of the measurements nearest to it; what would let the dial run backwards is levelled.
+    """
+    max_p, spread, n_positions = {}, {}, 0
+    for lock, at in measured.items():
+        near = {d: [at[m] for m in at if abs(m - d) == min(abs(other - d) for other in at)] for d in DIAL_POINTS}
+        rising = [float(np.mean([one.max_p[lock][d - 1] for one in near[d]])) for d in DIAL_POINTS]
+        falling = [float(np.mean([one.entropy[lock][d - 1] for one in near[d]])) for d in DIAL_POINTS]
+        max_p[lock] = tuple(map(float, np.maximum.accumulate(rising)))
+        spread[lock] = tuple(map(float, np.minimum.accumulate(falling)))
+        n_positions += sum(one.n_positions for one in at.values())
+    uncertainty = next(iter(next(iter(measured.values())).values())).uncertainty
+    return Calibration(max_p, spread, uncertainty, n_positions)
 
 
 @dataclass(frozen=True, slots=True)
