@@ -142,6 +142,16 @@ def test_a_message_that_never_fits_comes_back(capsys: pytest.CaptureFixture[str]
     assert "context" in capsys.readouterr().err
 
 
+def test_a_file_that_never_fits_waits_until_it_is_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what was typed comes back; what was read waits on, and can be forgotten."""
+    (tmp_path / "long.txt").write_text("x" * 500)
+    with chat_talk(n_ctx=160) as talk:
+        visitor, _ = visit(talk, f"/read {tmp_path}/long.txt", "hm", "/read -", "hello")
+        assert visitor.drafts[2] == "hm"
+        assert [turn.user for turn in talk.chat.turns] == ["hello"]
+    assert "/read - forgets it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("sizes", "room", "before", "dropped"),
     [

@@ -119,6 +119,8 @@ def chat(
         with _face(screen, interactive=interactive) as face:
             code = converse(talk, face, paper)
         _farewell(screen, talk)
+        if isinstance(face, TerminalFace) and face.stuck:
+            os._exit(code)  # llama.cpp is still at work in the other thread
     raise typer.Exit(code)
 
 

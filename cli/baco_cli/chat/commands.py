@@ -240,7 +240,11 @@ def _export(talk: Talk, paper: Paper, rest: str) -> Next:
 
 def _read(talk: Talk, paper: Paper, rest: str) -> Next:
     if not rest:
-        raise UsageError("/read wants a file")
+        raise UsageError("/read wants a file; - forgets what was read")
+    if rest == "-":
+        talk.attached = ""
+        paper.say("nothing goes before your next message")
+        return None
     path = _path(rest)
     try:
         text = path.read_text("utf-8").strip()
@@ -396,7 +400,7 @@ def _listed(talk: Talk, place: Place) -> Text:
     role = place.first.speaker
     other = other_word(place, talk.pair.pieces, before)
     line = Text.assemble((f"{place.number:>4}  ", "accent"), (_last_words(before, BEFORE).rjust(BEFORE), "muted"))
-    line.append(" " if place.word[:1].isspace() else "")
+    line.append(_space_between(before, place.word))
     line.append(_cut(_squeezed(place.word)) or "⏎", str(role))
     if other is not None:
         line.pad_right(max(0, 6 + BEFORE + 1 + WORD + 2 - len(line)))
@@ -410,9 +414,9 @@ def _explain(talk: Talk, paper: Paper, place: Place) -> None:
     before = _before(reply, place)
     role, after = place.first.speaker, "".join(token.text for token in reply.tokens[place.tokens[-1].position + 1 :])
     line = Text.assemble((f"{place.number:>4}  ", "accent"), (_last_words(before, BEFORE), "muted"))
-    line.append(" " if place.word[:1].isspace() and before else "")
+    line.append(_space_between(before, place.word))
     line.append(_squeezed(place.word) or "⏎", str(role))
-    line.append((" " if after[:1].isspace() else "") + _first_words(after, AFTER), "muted")
+    line.append(_space_between(place.word, after) + _first_words(after, AFTER), "muted")
     paper.say(line)
     diversity = reply.diversity_at(place.start)
     told = reason(place, VOICES, diversity=diversity, router=reply.router, sure_from=_sure_from(talk, reply, diversity))
@@ -424,6 +428,10 @@ def _explain(talk: Talk, paper: Paper, place: Place) -> None:
     other = other_word(place, talk.pair.pieces, before)
     if other is not None:
         paper.say(f"/alt {place.number} goes on with {_quoted(other)} instead", indent=6)
+
+
+def _space_between(left: str, right: str) -> str:
+    return " " if left and (left[-1:].isspace() or right[:1].isspace()) else ""
 
 
 def _last_words(text: str, width: int) -> str:
@@ -469,7 +477,7 @@ def _ranked(talk: Talk, side: Role, record: SideRecord, place: Place, before: st
 
 def _quoted(way: Option) -> str:
     word = "the end" if way.ends else f"“{_cut(_squeezed(way.text)) or '⏎'}”"
-    return f"{word} {100 * way.p:.0f} %"
+    return f"{word} {100 * way.p:.0f} %" if way.p >= LEAST_P else f"{word} under 1 %"
 
 
 def _squeezed(text: str) -> str:

@@ -56,7 +56,7 @@ def _obey(asked: Asked, draft: Draft, talk: Talk, paper: ScreenPaper) -> Next:
         case str() if not asked.strip():
             pass
         case str() if draft.edits:
-            return Write(Wish(chat=talk.chat.edit(asked)))
+            return Write(Wish(chat=talk.chat.edit(asked), typed=asked))
         case str() if asked.startswith("/") and not asked.startswith("//"):
             after = commands.run(asked, talk, paper)
             if not isinstance(after, Write):
@@ -87,8 +87,6 @@ def _write(write: Write, talk: Talk, face: Face, paper: ScreenPaper) -> Heard:
     wish = write.wish
     for time in range(write.times):
         heard = _hear(wish, talk, face, paper)
-        turn = wish.chat.last
-        assert turn is not None, "a wish is about a message"
         try:
             reply = talk.keep(wish, heard)
         except BacoError as error:  # it is in the chat, but not in its file
@@ -102,8 +100,11 @@ def _write(write: Write, talk: Talk, face: Face, paper: ScreenPaper) -> Heard:
             paper.warn(str(heard.error))
         elif not heard.tokens and not heard.stopped:
             paper.warn("the reply ended before its first word; ask again, perhaps in other words")
-        if not heard.tokens and not heard.typed and not turn.replies:
-            heard.typed = turn.user
+        if not heard.tokens:
+            heard.typed = heard.typed or wish.typed
+            if talk.attached and heard.error is not None:
+                paper.say("what was read with /read still waits; /read - forgets it")
+            paper.gap()
         if heard.leave or heard.error or heard.stopped or time == write.times - 1:
             break
         wish = dataclasses.replace(wish, chat=talk.chat)

@@ -32,6 +32,7 @@ class Wish:
     """A reply that is wanted."""
 
     chat: Chat  # the chat that it becomes the last reply of
+    typed: str = ""  # the message as it was typed, to be given back if nothing comes of it
     begun: tuple[Spoken, ...] = ()  # how it begins, already decided
     seed: int | None = None  # None = as the settings say
     sample: int | None = None
@@ -122,7 +123,7 @@ class Talk:
     def wish(self, message: str) -> Wish:
         """Return the wish for a reply to a message, with what was read from files before it."""
         text = f"{self.attached}\n\n{message}" if self.attached else message
-        return Wish(chat=self.chat.ask(text.encode("utf-8", "replace").decode()))
+        return Wish(chat=self.chat.ask(text.encode("utf-8", "replace").decode()), typed=message)
 
     def start(self, wish: Wish, n_more: int = 0) -> Stream:
         """Ask the pair for a reply; how much of the conversation it does not read stands in ``n_dropped`` afterwards.

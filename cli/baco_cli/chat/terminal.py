@@ -57,6 +57,7 @@ class TerminalFace:
     ) -> None:
         self._screen = screen
         self._keys = keys or create_input()
+        self.stuck = False  # the pair did not stop when it was told to leave: it must not be closed
         self._talk: Talk | None = None  # the one that completion and toolbar speak about
         self._live = screen.live and not screen.out.is_dumb_terminal
         self._prompt: PromptSession[Asked] = PromptSession(
@@ -101,7 +102,8 @@ class TerminalFace:
         except KeyboardInterrupt:  # a signal from elsewhere
             stream.cancel()
             hearing.heard.leave = hearing.heard.stopped = True
-        worker.join(STUCK_S)
+        worker.join(STUCK_S if hearing.heard.leave else None)
+        self.stuck = worker.running
         heard = hearing.heard
         heard.answer = stream.answer
         if len(heard.moves) > 1:
@@ -141,7 +143,7 @@ class Worker:
         """Return whether more may come."""
         return self._thread.is_alive()
 
-    def join(self, timeout_s: float) -> None:
+    def join(self, timeout_s: float | None) -> None:
         """Wait for the end, but not forever; an error that is not the user's goes on from here."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
