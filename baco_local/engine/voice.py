@@ -60,6 +60,13 @@ class Moment:
         self._row(role)
         return self.sides[role].top
 
+    def opens(self, token: int) -> bool:
+        """Return whether a token opens a word, so that the speaker may change before it."""
+        options = self._sequence.options
+        if options.boundary is BoundaryRule.TOKEN:
+            return True
+        return opens_word(self._sequence.vocab.pieces[token], self._sequence.text, joiners=options.joiners)
+
     def said(
         self,
         token: int,
@@ -97,19 +104,29 @@ class Moment:
 
 
 class SoloVoice:
-    """One model alone: an end of the dial."""
+    """One model alone: an end of the dial. If the dial came there inside a word, the other one finishes it."""
 
     def __init__(self, sequence: Sequence, sampler: Sampler, role: Role) -> None:
         self._sequence, self._sampler, self._role = sequence, sampler, role
-        self.listens: Collection[Role] = (role,)
+
+    @property
+    def listens(self) -> Collection[Role]:
+        """Return the model that speaks, and behind it one whose word may not be finished."""
+        return (self._role,) if self._sequence.active is self._role or not self._sequence.ids else tuple(Role)
 
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
         """Return the model's own draw."""
-        if self._role not in rows:
-            return self._role
+        for role in self.listens:
+            if role not in rows:
+                return role
         moment = Moment(self._sequence, self._sampler, rows)
+        stops, last = self._sequence.vocab.stops, self._sequence.active
         token = moment.draw(self._role)
-        ends = token in self._sequence.vocab.stops[self._role]
+        ends = token in stops[self._role]
+        if len(self.listens) > 1:
+            rest = moment.draw(last)
+            if rest not in stops[last] and not (moment.opens(rest) and (ends or moment.opens(token))):
+                return moment.said(rest, last, "inside word")
         return moment.said(token, self._role, "end of turn" if ends else "alone", ends=ends)
 
 
@@ -139,14 +156,14 @@ class SwitchVoice:
             return moment.said(token, active, "end of turn", ends=True)
         if self._endings.hands_over(token, active):
             return self._hand_over(moment, active)
-        if not self._opens(token):
+        if not moment.opens(token):
             return moment.said(token, active, "inside word")
         route = self._route(moment, token)
         if route.speaker is active:
             return moment.said(token, active, route.reason, boundary=True)
         other = active.other
         drawn = moment.draw(other)
-        if not self._endings.accepts(drawn, other, opens=self._opens(drawn)):
+        if not self._endings.accepts(drawn, other, opens=moment.opens(drawn)):
             return moment.said(token, active, route.reason, boundary=True, refused=True)
         if self._endings.ends(drawn, other):
             return moment.said(drawn, other, "end of turn", boundary=True, ends=True)
@@ -156,7 +173,7 @@ class SwitchVoice:
         """Give the place of an end that may not end the answer to the other model, or let the speaker draw again."""
         other = active.other
         token = moment.draw(other)
-        if self._endings.accepts(token, other, opens=self._opens(token)):
+        if self._endings.accepts(token, other, opens=moment.opens(token)):
             ends = self._endings.ends(token, other)
             return moment.said(token, other, "end of turn" if ends else "handed over", boundary=True, ends=ends)
         return moment.said(moment.draw_again(self._sequence.vocab.stops[active]), active, "inside word")
@@ -188,12 +205,6 @@ class SwitchVoice:
         except Exception as error:
             raise RouterError(f"the router failed at position {step.position}: {error!r}; repair it") from error
         return as_route(answer, step.position)
-
-    def _opens(self, token: int) -> bool:
-        sequence = self._sequence
-        if sequence.options.boundary is BoundaryRule.TOKEN:
-            return True
-        return opens_word(sequence.vocab.pieces[token], sequence.text, joiners=sequence.options.joiners)
 
 
 class BlendVoice:

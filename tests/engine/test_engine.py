@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from baco_local.backend.base import Feed
 from baco_local.errors import BackendError, PromptTooLongError
 from baco_local.pair import Job, Pair
 from baco_local.testing import Script, ScriptedModel, chunkings, flat, scripted_pair
@@ -296,8 +297,6 @@ def test_readers_may_come_and_go_in_any_order(moves: list[tuple[int, str]], n_pa
 
 def test_a_scripted_model_is_strict() -> None:
     """The fake refuses positions that do not follow, so that the engine's bookkeeping is really tested."""
-    from baco_local.backend.base import Feed
-
     model = ScriptedModel(flat(len(SAID)), SAID)
     model.feed([Feed(0, 0, [4, 5])])
     for wrong in (Feed(0, 1, [4]), Feed(0, 2, [9999]), Feed(0, 2, [4], 2)):
