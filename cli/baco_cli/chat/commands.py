@@ -26,7 +26,7 @@ from baco_local.errors import UsageError
 from baco_local.routing.dial import ROUTERS
 from baco_local.types import Role, SideRecord, Spoken
 
-__all__ = ["ALIASES", "COMMANDS", "Command", "Draft", "Leave", "Next", "Paper", "Write", "find", "run"]
+__all__ = ["ALIASES", "COMMANDS", "LONG_VOICES", "Command", "Draft", "Leave", "Next", "Paper", "Write", "find", "run"]
 
 VOICES = {Role.ALIGNED: "voice B", Role.BASE: "voice A"}
 LONG_VOICES = {Role.ALIGNED: "voice B (polished)", Role.BASE: "voice A (wild)"}

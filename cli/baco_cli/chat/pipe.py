@@ -5,6 +5,7 @@ Knows no key; a pair of lines of three quotes holds a message of several lines.
 
 from __future__ import annotations
 
+import time
 from typing import TextIO
 
 from baco_cli.chat.face import Asked, Key
@@ -12,6 +13,7 @@ from baco_cli.chat.session import DialMove
 from baco_cli.chat.talk import Heard, Talk
 from baco_cli.console import Screen
 from baco_cli.render import TokenWriter
+from baco_cli.stopping import stoppable
 from baco_local.errors import BacoError
 from baco_local.pair import Stream
 
@@ -35,20 +37,20 @@ class PipeFace:
             said += more
         return unfenced(said.rstrip("\n"))
 
-    def hear(self, talk: Talk, stream: Stream, n_begun: int = 0) -> Heard:  # noqa: ARG002 - nobody watches
+    def hear(self, talk: Talk, stream: Stream, n_begun: int = 0) -> Heard:
         """Write a reply as it comes."""
         heard = Heard(moves=[DialMove(0, stream.diversity)])
         writer = TokenWriter(self._screen.paints, self._screen.measure)
-        try:
-            for token in stream:
-                heard.tokens.append(token)
-                self._screen.write(writer.feed(token.text, token.speaker))
-        except BacoError as error:
-            heard.error = error
-        except KeyboardInterrupt:
-            stream.cancel()
-            heard.tokens += stream  # what was still held back
-            heard.leave = heard.stopped = True
+        with stoppable([stream]) as interrupt:
+            try:
+                for token in stream:
+                    heard.tokens.append(token)
+                    self._screen.write(writer.feed(token.text, token.speaker))
+                    if talk.pace and len(heard.tokens) > n_begun:
+                        time.sleep(1 / talk.pace)
+            except BacoError as error:
+                heard.error = error
+        heard.leave = heard.stopped = interrupt.yes
         self._screen.write(writer.flush() + "\n")
         heard.answer = stream.answer
         return heard
