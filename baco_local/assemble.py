@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -268,7 +268,8 @@ class _CalibrationCache:
         infos = [models[role].info for role in Role]
         self._path = None
         if folder is not None:
-            print_ = "-".join(f"{Path(i.adapter or i.path).stem}-{i.size_bytes:x}" for i in infos)
+            files = [Path(info.adapter or info.path) for info in infos]
+            print_ = "-".join(f"{path.stem[:40]}-{path.stat().st_size:x}-{path.stat().st_mtime_ns:x}" for path in files)
             self._path = folder / f"{print_}-{models[Role.BASE].vocab.fingerprint()}.json"
         self._say = say
 
@@ -277,11 +278,12 @@ class _CalibrationCache:
         if self._path is not None and self._path.exists():
             try:
                 return Calibration.from_json(json.loads(self._path.read_text(encoding="utf-8")))
-            except (ValueError, UsageError):
+            except (OSError, ValueError, UsageError):
                 pass  # a half-written or older file: measured again
         self._say("measuring what the dial means for this pair (once)")
         calibration = measure(pair)
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(json.dumps(calibration.to_json()), encoding="utf-8")
+            with suppress(OSError):  # a folder that cannot be written costs a measurement next time, no answer now
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.write_text(json.dumps(calibration.to_json()), encoding="utf-8")
         return calibration

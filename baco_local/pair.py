@@ -107,10 +107,12 @@ class Stream(Iterator[Token]):
 
     @diversity.setter
     def diversity(self, value: float) -> None:
-        self._settings = self._settings.turn({"diversity": value, "threshold": None})
+        settings = self._settings.turn({"diversity": value, "threshold": None})
         sequence = self._task.sequence
+        # not measured now: that would decode in the middle of this answer, perhaps from another thread
+        voice = cast(sequence, self._task.sampler, settings, lambda: self._pair.calibration)
         sequence.options = dataclasses.replace(sequence.options, diversity=value, threshold=None)
-        self._task.voice = self._pair._cast(sequence, self._task.sampler, self._settings)
+        self._settings, self._task.voice = settings, voice
 
     def cancel(self) -> None:
         """End the answer at the next token, also while a prompt is read; its text so far stays."""
@@ -341,7 +343,11 @@ class Pair:
         """Return what the dial means for this pair, measured the first time that it is needed."""
         if self.calibration is None and self._calibrate is not None:
             measure, self._calibrate = self._calibrate, None  # the measuring itself turns no calibrated dial
-            self.calibration = measure(self)
+            try:
+                self.calibration = measure(self)
+            except BaseException:
+                self._calibrate = measure
+                raise
         return self.calibration
 
     def _chain(self, recipe: Recipe) -> Chain:

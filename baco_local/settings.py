@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypedDict
 
 from baco_local.config import BoundaryRule, ContentFrom, DecodeOptions, Guards, StopRule, Uncertainty
@@ -43,6 +44,8 @@ class Knobs(TypedDict, total=False):
     n_rivals: int
     frame: str
     temperature: float
+    dynatemp_range: float
+    dynatemp_exponent: float
     top_k: int
     top_p: float
     min_p: float
@@ -58,10 +61,11 @@ class Knobs(TypedDict, total=False):
     dry_base: float
     dry_allowed_length: int
     dry_penalty_last_n: int
+    dry_sequence_breakers: tuple[str, ...]
     logit_bias: tuple[tuple[int, float], ...]
     grammar: str | None
     json_schema: str | None
-    samplers: str
+    samplers: str | tuple[str, ...]
     base_sampling: Mapping[str, Any]
     aligned_sampling: Mapping[str, Any]
 
@@ -86,7 +90,7 @@ class Settings:
         base: dict[str, Any] = {}
         aligned: dict[str, Any] = {}
         own: dict[str, Any] = {}
-        for name, value in knobs.items():
+        for name, value in ((name, _frozen(value)) for name, value in knobs.items()):
             if name == "router" and isinstance(value, str):
                 own["router"], decode["router"] = None, value
             elif name == "router":
@@ -94,12 +98,13 @@ class Settings:
             elif name == "frame":
                 own["frame"] = value
             elif name in DECODE_KNOBS:
-                decode[name] = value
+                decode[name] = _choice(name, value)
             elif name in SAMPLING_KNOBS:
                 base.setdefault(name, value)
                 aligned.setdefault(name, value)
             elif name in ("base_sampling", "aligned_sampling"):
-                (base if name == "base_sampling" else aligned).update(value)
+                side = base if name == "base_sampling" else aligned
+                side.update((own_name, _frozen(own_value)) for own_name, own_value in value.items())
             else:
                 raise UsageError(f"{name!r} is not a setting{closest(name)}")
         for name in (*base, *aligned):
@@ -120,5 +125,30 @@ def closest(name: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def _frozen(value: object) -> Any:
+    """Return lists, as JSON and TOML write them, as tuples."""
+    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
+
+
+def _choice(name: str, value: Any) -> Any:
+    """Read a word as the choice that it names, and a single stop string as one of several."""
+    if name == "stop" and isinstance(value, str):
+        return (value,)
+    if name not in CHOICES or not isinstance(value, str):
+        return value
+    try:
+        return CHOICES[name](value)
+    except ValueError:
+        raise UsageError(f"{name} is {value!r}; it can be {', '.join(CHOICES[name])}") from None
+
+
+CHOICES: dict[str, type[StrEnum]] = {
+    "boundary": BoundaryRule,
+    "start": Role,
+    "stop_rule": StopRule,
+    "content_from": ContentFrom,
+    "uncertainty": Uncertainty,
+    "detail": Detail,
+}
 DECODE_KNOBS = frozenset(f.name for f in dataclasses.fields(DecodeOptions)) - {"router"}
 SAMPLING_KNOBS = frozenset(f.name for f in dataclasses.fields(SamplingOptions))
