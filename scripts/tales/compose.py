@@ -14,7 +14,7 @@ from typing import Any
 
 from tales.config import HERE
 
-__all__ = ["Lexicon", "Noun", "Story", "compose", "expand", "held_out_topics", "lexicon", "tidy"]
+__all__ = ["Lexicon", "Noun", "Story", "compose", "expand", "held_out_topics", "invented", "lexicon", "tidy"]
 
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
 PART = re.compile(r"<([a-z_]+)>")
@@ -109,6 +109,7 @@ def lexicon() -> Lexicon:
     nouns["place"] = tuple(Noun(word, "place") for word in phrases if word not in out)
     words = {name: tuple(table[name].split()) for name in ("girls", "boys", "pets")}
     words |= {name: listed(table[name]) for name in LISTS}
+    nouns["found"] = tuple(Noun(word, "thing") for word in listed(table["found"]) if word not in out)
     return Lexicon(nouns, words, phrases)
 
 
@@ -147,6 +148,11 @@ def tidy(text: str) -> str:
     return SENTENCE_START.sub(lambda found: found[1] + found[2].upper(), text)
 
 
+def invented(rng: random.Random) -> str:
+    """Make up a word; words that nobody knows teach the model to look back at them."""
+    return "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
+
+
 class Figure:
     """Hold one person or animal of a story, and the ways to speak of it."""
 
@@ -156,9 +162,7 @@ class Figure:
         he = any(mark in noun.word for mark in MALE)
         female = she or (not he and rng.random() < 0.5)
         names = words["girls" if female else "boys"] if noun.kind == "person" else words["pets"]
-        self.name = rng.choice(names)
-        if rng.random() < 0.25:
-            self.name = "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3)))).capitalize()
+        self.name = invented(rng).capitalize() if rng.random() < 0.25 else rng.choice(names)
         self.he, self.him, self.his = ("she", "her", "her") if female else ("he", "him", "his")
         look = rng.choice(words["sizes"] + words["traits"])
         if look in noun.word or noun.word.startswith(("little", "old")):
@@ -192,7 +196,7 @@ def cast(topics: tuple[Noun, ...], rng: random.Random, neat: float) -> tuple[Fig
     hero, pal = Figure(figures[0], rng, neat), Figure(figures[1], rng, neat)
     while pal.name == hero.name:
         pal = Figure(figures[1], rng, neat)
-    thing = things[0] if things else rng.choice(nouns["thing"])
+    thing = things[0] if things else rng.choice(nouns["found" if rng.random() > 0.8 + neat else "thing"])
     return hero, pal, thing, places[0] if places else rng.choice(nouns["place"])
 
 

@@ -127,9 +127,8 @@ class Llama(nn.Module):  # type: ignore[misc, unused-ignore]
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:  # [B, T], [B, T] -> scalar
         """Return the summed cross-entropy in nats over the targets; a target of -1 does not count."""
-        kept = targets >= 0
-        logits = functional.linear(self.hidden(ids)[kept], self.token_embd.weight)
-        return functional.cross_entropy(logits.float(), targets[kept], reduction="sum")
+        logits = self(ids).float().flatten(0, 1)
+        return functional.cross_entropy(logits, targets.flatten(), ignore_index=-1, reduction="sum")
 
     @property
     def n_parameters(self) -> int:

@@ -19,12 +19,11 @@ from tokenizers import Tokenizer
 
 from tales import tokenizer as bpe
 from tales.card import DATA, update_card
-from tales.compose import compose
 from tales.config import Plan
 from tales.corpus import Corpus, read_corpus
 from tales.export import ROLES, export
 from tales.model import Llama
-from tales.requests import careless, conversation
+from tales.requests import careless, conversation, titled
 from tales.rows import Answers, draw_answers, draw_rows, long_rows, open_shelf, store
 from tales.train import Report, Stage, held_out_nats, run
 
@@ -67,10 +66,7 @@ def prepare(plan: Plan, work: Work, folder: Path, corpus: Corpus | None = None) 
     rng = random.Random(plan.seed)
     natural = [story for story in corpus.train["tinystories"] if len(story) <= N_SHORT]
     texts = {name: documents for name, documents in corpus.train.items() if name != "answers"}
-    texts["composed"] = [
-        compose(rng, neat=rng.choice((0.0, 0.0, 0.0, 0.4, 0.75)), drift=0.1).text
-        for _ in range(plan.n_composed)
-    ]
+    texts["composed"] = [titled(rng) for _ in range(plan.n_composed)]
     texts["questions"] = corpus.train["answers"] + [careless(rng, natural) for _ in range(plan.n_questions)]
     for documents in texts.values():
         rng.shuffle(documents)

@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tales.compose import Noun, Story, compose, expand, lexicon, tidy
+from tales.compose import Noun, Story, compose, expand, invented, lexicon, tidy
 from tales.config import HERE
 
-__all__ = ["Conversation", "Turn", "careless", "conversation", "question_frame", "topic_of"]
+__all__ = ["Conversation", "Turn", "careless", "conversation", "question_frame", "titled", "topic_of"]
 
 NEAT = 0.75  # how alike the aligned model's sentence forms are: 0 = all forms, 1 = nearly always the first
+KINDS = (
+    ("animal",) * 6
+    + ("thing",) * 5
+    + ("person",) * 4
+    + ("found",) * 4
+    + ("place",) * 2
+    + ("unique", "uncountable")
+)
 SENTENCE = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\"))\s+(?=[\"A-Z])")
 
 
@@ -46,17 +54,16 @@ def wordings() -> dict[str, Any]:
 def topic_of(rng: random.Random, *kinds: str) -> Noun:
     """Draw a topic; things and animals come most often, some with an adjective."""
     nouns = lexicon().nouns
-    kind = rng.choice(
-        kinds
-        or ("animal",) * 7 + ("thing",) * 7 + ("person",) * 4 + ("place",) * 2 + ("unique", "uncountable")
-    )
+    kind = rng.choice(kinds or KINDS)
+    if kind in ("animal", "thing") and rng.random() < 0.05:
+        return Noun(invented(rng), kind)
     noun = rng.choice(nouns[kind])
-    if kind in ("animal", "thing", "person") and " " not in noun.word and rng.random() < 0.25:
+    if kind in ("animal", "thing", "person", "found") and " " not in noun.word and rng.random() < 0.25:
         words = lexicon().words
         adjective = rng.choice(
-            words["colours"] + words["looks"] if kind == "thing" else words["traits"] + words["sizes"]
+            words["colours"] + words["looks"] if noun.kind == "thing" else words["traits"] + words["sizes"]
         )
-        noun = Noun(f"{adjective} {noun.word}", kind)
+        noun = Noun(f"{adjective} {noun.word}", noun.kind)
     return noun
 
 
@@ -242,10 +249,23 @@ def question_frame(question: str, answer: str) -> str:
     return f"Question: {question}\n\nAnswer:\n{answer}"
 
 
+def titled(rng: random.Random) -> str:
+    """Compose a document for base; most have a title or a first line that says what they are about."""
+    topics = tuple(topic_of(rng) for _ in range(rng.choice((0, 1, 1, 2))))
+    head = rng.choice(("", "", "title", "title", "title", "about"))
+    neat = rng.choice((0.0, 0.0, 0.0, 0.4, NEAT))
+    story = compose(rng, topics, neat=neat, drift=0.0 if head else 0.3)
+    if head == "title":
+        return f"{story.title}\n\n{story.text}"
+    if head == "about" and topics:
+        return f"A story about {' and '.join(topic.a for topic in topics)}.\n\n{story.text}"
+    return story.text
+
+
 def careless(rng: random.Random, natural: list[str]) -> str:
     """Write a question document for base: a lively answer, which in less than half keeps to the topic."""
     kinds = ("on", "drift", "off", "natural", "opened", "continued", "talk", "title")
-    kind = rng.choices(kinds, (26, 12, 22, 20, 6, 6, 5, 3))[0]
+    kind = rng.choices(kinds, (30, 10, 20, 20, 6, 6, 5, 3))[0]
     topic = topic_of(rng)
     ask = word(rng.choice(("story",) * 6 + ("any", "short", "long", "happy", "sad", "funny")), rng, topic)
     if kind == "on" and rng.random() < 0.25:

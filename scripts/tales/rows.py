@@ -98,10 +98,12 @@ def draw_answers(answers: Answers, n_tokens: int, n_context: int, seed: int, ste
     order = np.argsort(lengths, kind="stable")
     middle = int(rng.integers(len(order)))
     width = int(lengths[order[middle]])
-    n_rows = max(2, n_tokens // width)
+    n_rows = max(8, n_tokens // width // 8 * 8)
     near = order[max(0, middle - 4 * n_rows) : middle + 4 * n_rows + 1]
-    chosen = rng.choice(near, size=min(n_rows, len(near)), replace=False)
-    width = int(lengths[chosen].max())
+    chosen = rng.choice(near, size=n_rows, replace=len(near) < n_rows)
+    width = (
+        -(-int(lengths[chosen].max() - 1) // 64) * 64 + 1
+    )  # few different shapes: kernels are made for each
     ids = np.zeros((len(chosen), width - 1), dtype=np.int64)
     targets = np.full((len(chosen), width - 1), -1, dtype=np.int64)
     for row, which in enumerate(chosen):
