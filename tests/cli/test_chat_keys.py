@@ -18,7 +18,7 @@ from baco_cli.chat.terminal import SlashCompleter, TerminalFace, history
 from baco_cli.console import Screen
 from chat_samples import chat_talk
 
-ENTER, ALT_ENTER, CTRL_C, CTRL_D, CTRL_J = "\r", "\x1b\r", "\x03", "\x04", "\n"
+ENTER, ALT_ENTER, CTRL_C, CTRL_D, CTRL_J, CTRL_R = "\r", "\x1b\r", "\x03", "\x04", "\n", "\x12"
 LEFT, RIGHT, UP = "\x1b[D", "\x1b[C", "\x1b[A"
 CTRL_UP, CTRL_DOWN = "\x1b[1;5A", "\x1b[1;5B"
 
@@ -84,6 +84,11 @@ def test_a_draft_can_be_changed_before_it_is_sent(keys: PipeInput, talk: Talk) -
 def test_history_comes_back_with_the_up_key(keys: PipeInput, talk: Talk) -> None:
     """Earlier messages can be sent again."""
     assert ask(keys, talk, UP + ENTER, said=("first", "second")) == "second"
+
+
+def test_history_can_be_searched(keys: PipeInput, talk: Talk) -> None:
+    """Ctrl-R finds an earlier message by a part of it."""
+    assert ask(keys, talk, CTRL_R + "irs" + ENTER + ENTER, said=("first", "second")) == "first"
 
 
 def test_history_is_kept_in_a_file(keys: PipeInput, talk: Talk, tmp_path: Path) -> None:

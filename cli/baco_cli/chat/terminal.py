@@ -17,7 +17,8 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input, create_input
@@ -325,9 +326,10 @@ def history(path: Path | None) -> History:
 def _bindings(talk: Callable[[], Talk | None]) -> KeyBindings:
     """Return the keys of the input line that are not the line editor's own."""
     keys = KeyBindings()
-    empty = Condition(lambda: not get_app().current_buffer.text)
+    writing = has_focus(DEFAULT_BUFFER)  # not searching
+    empty = writing & Condition(lambda: not get_app().current_buffer.text)
 
-    @keys.add("enter")
+    @keys.add("enter", filter=writing)
     def _send(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         if is_open(buffer.text):
@@ -335,12 +337,12 @@ def _bindings(talk: Callable[[], Talk | None]) -> KeyBindings:
         elif buffer.text.strip():
             buffer.validate_and_handle()
 
-    @keys.add("escape", "enter")
-    @keys.add("c-j")
+    @keys.add("escape", "enter", filter=writing)
+    @keys.add("c-j", filter=writing)
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    @keys.add("c-c")
+    @keys.add("c-c", filter=writing)
     @keys.add("<sigint>")
     def _interrupt(event: KeyPressEvent) -> None:
         if event.current_buffer.text:
@@ -360,8 +362,8 @@ def _bindings(talk: Callable[[], Talk | None]) -> KeyBindings:
     def _newer(event: KeyPressEvent) -> None:
         _leave_line(event, Key.NEWER)
 
-    @keys.add("c-g")
-    @keys.add("c-o")
+    @keys.add("c-g", filter=writing)
+    @keys.add("c-o", filter=writing)
     def _editor(event: KeyPressEvent) -> None:
         event.current_buffer.open_in_editor()
 
