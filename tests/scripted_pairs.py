@@ -19,6 +19,7 @@ from baco_local.types import Role
 
 __all__ = [
     "BYTES",
+    "LETTERS",
     "NO_GUARDS",
     "PROMPT",
     "SAID",
