@@ -7,13 +7,14 @@ alike are read once. Knows neither text nor routers: what is said next is the vo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, Model
 from baco_local.engine.answer import Token
-from baco_local.engine.lanes import Backlog, Lane, Lanes, common_prefix
+from baco_local.engine.lanes import Lane, Lanes, common_prefix
 from baco_local.engine.sequence import Sequence
 from baco_local.errors import PromptTooLongError
 from baco_local.sampling.sampler import Sampler
@@ -56,6 +57,16 @@ class _Turn:
     def complete(self) -> bool:
         """Return whether every ask of the round is answered."""
         return all(rows is not None for rows in self.found)
+
+
+class _Reading(NamedTuple):
+    """What one lane reads in this step, for one ask of a turn."""
+
+    turn: _Turn
+    ask: int  # its index
+    lane: Lane
+    feed: Feed
+    whole: bool  # the ask is answered by it
 
 
 class Engine:
@@ -110,13 +121,7 @@ class Engine:
         self._drop_cancelled(said)
         self._admit(said)
         self._start_rounds(said)
-        awaited = () if self.can_cut else tuple(turn for turn in self._turns if self._is_awaited(turn))
-        try:
-            for role in self.models:
-                self._read(role, awaited)
-        except Interrupted:
-            self._keep_found()
-            return said
+        self._read()
         for turn in tuple(self._turns):
             if turn.complete:
                 self._answer(turn, said)
@@ -199,40 +204,51 @@ class Engine:
     def _ask(self, turn: _Turn, asks: tuple[Ask, ...]) -> None:
         turn.asks, turn.found = asks, [None] * len(asks)
 
-    def _read(self, role: Role, awaited: tuple[_Turn, ...]) -> None:
-        """Feed one model what the open asks want of it: short backlogs first, long prompts in the room that is left.
+    def _read(self) -> None:
+        """Let each model read what the open asks want of it: first planned, then decoded one right after the other."""
+        awaited = () if self.can_cut else tuple(turn for turn in self._turns if self._is_awaited(turn))
+        plans = {role: self._plan(role, awaited) for role in self.models}
+        found: dict[Role, list[Rows]] = {}
+        with suppress(Interrupted):
+            for role, plan in plans.items():
+                if plan:
+                    found[role] = self._feed(role, [reading.feed for reading in plan])
+        for role, all_rows in found.items():
+            for (turn, i, lane, feed, whole), rows in zip(plans[role], all_rows, strict=True):
+                sequence = turn.task.sequence
+                sequence.n_decoded[role] += self._lanes[role].has_read(lane, feed, len(sequence.ids))
+                if whole:
+                    turn.found[i] = rows
+
+    def _plan(self, role: Role, awaited: Collection[_Turn]) -> list[_Reading]:
+        """Return what one model shall read: short backlogs first, long prompts in the room that is left.
 
         A state that cannot be cut back has to be forked before it reads the prompt's last token, so a turn that others
         are waiting for leaves that one out.
         """
-        model, lanes = self.models[role], self._lanes[role]
-        wanted: list[tuple[_Turn, int, Lane, Backlog]] = []
+        lanes, room = self._lanes[role], self.models[role].n_batch
+        plan = []
         for turn in self._turns:
             for i, ask in enumerate(turn.asks):
                 if ask.role is role and turn.found[i] is None:
                     lane = turn.lanes.get(role) or self._open(turn, role)
-                    wanted.append((turn, i, lane, lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)))
-        if len(wanted) > 1:
-            wanted.sort(key=lambda entry: len(entry[3].ids))
-        fed, feeds, room = [], [], model.n_batch
-        for entry in wanted:
-            turn, _, lane, todo = entry
-            n = min(len(todo.ids), room)
-            if n == len(todo.ids) and turn in awaited and not model.can_rewind:
+                    feed = lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)
+                    plan.append(_Reading(turn, i, lane, feed, whole=True))
+        if len(plan) == 1 and len(plan[0].feed.ids) <= room and not awaited:
+            return plan
+        fitting = []
+        for reading in sorted(plan, key=lambda reading: len(reading.feed.ids)):
+            ids = reading.feed.ids
+            n = min(len(ids), room)
+            if n == len(ids) and reading.turn in awaited and not self.models[role].can_rewind:
                 n -= 1
-            if n:
-                whole = n == len(todo.ids)
-                fed.append(entry)
-                feeds.append(Feed(lane.number, todo.position, todo.ids[:n], todo.n_rows if whole else 0))
-                room -= n
-        if not feeds:
-            return
-        rows = self._feed(role, feeds)
-        for (turn, i, lane, todo), feed, found in zip(fed, feeds, rows, strict=True):
-            sequence = turn.task.sequence
-            sequence.n_decoded[role] += lanes.has_read(lane, feed, len(sequence.ids))
-            if len(feed.ids) == len(todo.ids):
-                turn.found[i] = found
+            if n == len(ids):
+                fitting.append(reading)
+            elif n:
+                part = Feed(reading.feed.sequence, reading.feed.position, ids[:n], n_rows=0)
+                fitting.append(reading._replace(feed=part, whole=False))
+            room -= n
+        return fitting
 
     def _open(self, turn: _Turn, role: Role) -> Lane:
         prompt = turn.task.sequence.prompts[role]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from baco_local.backend.base import Feed, Model
 
-__all__ = ["Backlog", "Lane", "Lanes", "common_prefix"]
+__all__ = ["Lane", "Lanes", "common_prefix"]
 
 
 @dataclass(slots=True, eq=False)
@@ -22,15 +22,6 @@ class Lane:
     prompt: Sequence[int] = ()
     read: list[int] = field(default_factory=list)  # every id that the cache holds, prompt included
     agreed: int = 0  # of these, how many are known to be what the answer wants
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Ids that a lane must still read before it can give the wanted rows."""
-
-    position: int
-    ids: Sequence[int]
-    n_rows: int
 
 
 class Lanes:
@@ -82,8 +73,8 @@ class Lanes:
         self._busy.clear()
         self._parked.clear()
 
-    def backlog(self, lane: Lane, answer: Sequence[int], guess: Sequence[int], n_rows: int) -> Backlog:
-        """Return what a lane must read for the last ``n_rows`` rows after prompt, answer and guess.
+    def backlog(self, lane: Lane, answer: Sequence[int], guess: Sequence[int], n_rows: int) -> Feed:
+        """Return what a lane must read to give the last ``n_rows`` rows after prompt, answer and guess.
 
         Takes back what the lane has read beyond their common beginning.
         """
@@ -101,10 +92,10 @@ class Lanes:
             del lane.read[agreed:]
         lane.agreed = agreed
         if agreed >= n_prompt + n_answer:
-            return Backlog(agreed, guess[agreed - n_prompt - n_answer :], n_rows)
+            return Feed(lane.number, agreed, guess[agreed - n_prompt - n_answer :], n_rows)
         if agreed >= n_prompt:
-            return Backlog(agreed, [*answer[agreed - n_prompt :], *guess], n_rows)
-        return Backlog(agreed, [*lane.prompt[agreed:], *answer, *guess], n_rows)
+            return Feed(lane.number, agreed, [*answer[agreed - n_prompt :], *guess], n_rows)
+        return Feed(lane.number, agreed, [*lane.prompt[agreed:], *answer, *guess], n_rows)
 
     def has_read(self, lane: Lane, feed: Feed, n_answer: int) -> int:
         """Note that a feed was computed, and return how many of its ids came after the prompt."""
