@@ -18,7 +18,6 @@ from enum import StrEnum
 from pathlib import Path
 
 import typer
-from baco_local.assemble import BuildFacts, build_facts
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +25,7 @@ from baco_cli.console import Screen
 from baco_cli.folders import cache_dir, config_dir, data_dir
 from baco_cli.opening import open_pair
 from baco_cli.options import EachModel, Machine, ModelChoice, Output, bundled
+from baco_local.assemble import BuildFacts, build_facts
 from baco_local.backend.machine import free_memory, usable_cores
 from baco_local.errors import BacoError
 from baco_local.pair import Pair

@@ -26,18 +26,30 @@ def start() -> list[str]:
     return START
 
 
+@pytest.fixture(scope="session")
+def kept_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache folder for the whole session, so that a pair is measured once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def clean_env(tmp_path: Path) -> dict[str, str]:
+def clean_env(tmp_path: Path, kept_cache: Path) -> dict[str, str]:
     """Return an environment with folders of its own, no colour wishes, 80 columns and one thread: cores are shared."""
     ours = ("BACO_", "LLAMA_ARG_", "XDG_")
     wishes = {"NO_COLOR", "FORCE_COLOR", "COLORFGBG", "CI", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "TERM", "PYTHONPATH"}
     kept = {name: value for name, value in os.environ.items() if name not in wishes and not name.startswith(ours)}
-    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
-    path = os.pathsep.join(entry for entry in sys.path if entry)
+    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "STATE")}
     return (
         kept
         | folders
-        | {"HOME": str(tmp_path), "COLUMNS": "80", "TERM": "xterm-256color", "PYTHONPATH": path, "BACO_THREADS": "1"}
+        | {
+            "HOME": str(tmp_path),
+            "XDG_CACHE_HOME": str(kept_cache),
+            "COLUMNS": "80",
+            "TERM": "xterm-256color",
+            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+            "BACO_THREADS": "1",
+        }
     )
 
 
