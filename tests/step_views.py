@@ -24,7 +24,7 @@ def view(base: Row, aligned: Row, *, speaker: Role, proposed: int, coin: float =
     """Return a step view of two rows over ``PIECES``."""
     sides = {Role.BASE: SideView(base), Role.ALIGNED: SideView(aligned)}
     pieces = as_bytes(PIECES) + (b" x",) * (base.size - V)
-    return StepView(sides, pieces, position=3, text="the sea", speaker=speaker, proposed=proposed, coin=coin)
+    return StepView(sides, pieces, position=3, text="the sea", speaker=speaker, proposed=proposed, coin=lambda: coin)
 
 
 def peaked(token: int, max_p: float, n_others: int, size: int = 64) -> Row:  # [size]

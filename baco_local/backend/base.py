@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from baco_local.errors import BackendError
 from baco_local.text.vocab import Vocab
@@ -24,8 +24,7 @@ class CacheFull(BackendError):  # noqa: N818 - a state that the engine acts upon
     """The cells that the sequences of a model share are all taken; no sequence has changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
+class Feed(NamedTuple):
     """Ids that one sequence reads next, and how many of the last rows are wanted."""
 
     sequence: int

@@ -287,6 +287,8 @@ class Piece(NamedTuple):
 
 def cut(feeds: Sequence[Feed], n_batch: int, n_outputs: int) -> list[list[Piece]]:
     """Split feeds into decodes of at most ``n_batch`` ids and ``n_outputs`` rows, in order."""
+    if len(feeds) == 1 and len(feeds[0].ids) == 1:
+        return [[Piece(0, 0, 1, feeds[0].n_rows)]]
     decodes: list[list[Piece]] = [[]]
     ids_left, rows_left = n_batch, n_outputs
     for index, feed in enumerate(feeds):
@@ -391,8 +393,7 @@ class LlamaModel:
         if not self._context:
             raise ValueError("this model was closed")
         n_ids = all_rows = 0
-        for feed in feeds:
-            sequence, position, ids, n_rows = feed.sequence, feed.position, feed.ids, feed.n_rows
+        for sequence, position, ids, n_rows in feeds:
             n = len(ids)
             if not 0 <= sequence < self.n_sequences:
                 raise ValueError(f"sequence {sequence} is not one of the {self.n_sequences} of this model")
@@ -402,7 +403,7 @@ class LlamaModel:
                 raise ValueError(f"sequence {sequence} would hold {position + n} positions; n_ctx is {self.n_ctx}")
             if not 0 <= n_rows <= n:
                 raise ValueError(f"{n_rows} rows were asked of {n} ids")
-            low, high = (min(ids), max(ids)) if n else (0, 0)
+            low, high = (ids[0], ids[0]) if n == 1 else (min(ids), max(ids)) if n else (0, 0)
             if low < 0 or high >= self._width:
                 raise ValueError(f"id {low if low < 0 else high} is not one of the {self._width} of this vocabulary")
             n_ids, all_rows = n_ids + n, all_rows + n_rows

@@ -47,6 +47,10 @@ class Moment:
         """Return where a number of noise for this position stands."""
         return Address(self._sequence.seed, self._sequence.sample, len(self._sequence.ids), stream)
 
+    def coin(self) -> float:
+        """Return the router's own number."""
+        return coin(self.address(Stream.ROUTER))
+
     def draw(self, role: Role) -> int:
         """Return the token that a side says if it speaks, or raise RowMissingError."""
         return self._sampler.pick(self._row(role), self.address(STREAMS[role]))
@@ -196,7 +200,7 @@ class SwitchVoice:
             text=sequence.text,
             speaker=sequence.active,
             proposed=token,
-            coin=coin(moment.address(Stream.ROUTER)),
+            coin=moment.coin,
         )
         try:
             answer = self._router(step)

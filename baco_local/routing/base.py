@@ -72,11 +72,10 @@ class StepView:
         text: the answer so far.
         speaker: the side that spoke last, and drew ``proposed``.
         proposed: the token that side has drawn for this position.
-        coin: a uniform number in (0, 1) of the router's own, the same in every schedule.
 
     """
 
-    __slots__ = ("_pieces", "_sides", "coin", "position", "proposed", "speaker", "text")
+    __slots__ = ("_coin", "_pieces", "_sides", "position", "proposed", "speaker", "text")
 
     def __init__(
         self,
@@ -87,10 +86,10 @@ class StepView:
         text: str,
         speaker: Role,
         proposed: int,
-        coin: float,
+        coin: Callable[[], float],
     ) -> None:
         self._sides, self._pieces = sides, pieces
-        self.position, self.text, self.speaker, self.proposed, self.coin = position, text, speaker, proposed, coin
+        self.position, self.text, self.speaker, self.proposed, self._coin = position, text, speaker, proposed, coin
 
     def side(self, role: Role) -> SideView:
         """Return one model's view, or raise RowMissingError."""
@@ -98,6 +97,11 @@ class StepView:
             return self._sides[role]
         except KeyError:
             raise RowMissingError(role) from None
+
+    @property
+    def coin(self) -> float:
+        """Return a uniform number in (0, 1) of the router's own, the same in every schedule."""
+        return self._coin()
 
     @property
     def base(self) -> SideView:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from baco_local.errors import UsageError
@@ -15,6 +16,7 @@ from baco_local.errors import UsageError
 __all__ = ["ENGLISH", "WordLists", "is_format", "is_function", "load_words"]
 
 
+@lru_cache(maxsize=2**16)  # asked of the same few tokens over and over
 def is_format(text: str) -> bool:
     """Say whether a token is punctuation or layout: it breaks the line, or has no letter, digit or mark."""
     if "\n" in text:

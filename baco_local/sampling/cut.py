@@ -32,7 +32,8 @@ MOVE: Final = (LogitBias, Penalties, Dry)  # steps that touch few logits, known 
 class Cut:
     """Bounds under which no token survives the first steps of a recipe.
 
-    Min-p and top-k remove no more than the recipe would: they run once more in llama.cpp, over what is left.
+    Min-p and top-k remove no more than the recipe would: they run once more in llama.cpp, over what is left, unless
+    min-p comes first and nothing moves a logit: then it is this cut, with llama.cpp's own float32 bound.
     Top-n-sigma and top-p measure the whole row, so they are done here; llama.cpp sorts the row for top-p, which takes
     9 ms where it holds 150,000 logits.
     """
@@ -41,6 +42,7 @@ class Cut:
     top_p: float = 1.0  # 1.0 = off
     min_p: float = 0.0  # 0.0 = off
     top_k: int = 0  # 0 = off
+    slack: float = SLACK  # below the bound of min-p; 0.0 = min-p is done here, for nothing was moved before it
 
     def survivors(self, row: Row, moved: Collection[int] = ()) -> NDArray[np.int64] | None:  # [V] -> [C]
         """Return places in the row, or None for the whole row.
@@ -71,7 +73,7 @@ class Cut:
         if self.sigmas:
             bound = top - self.sigmas * _deviation(row)
         if self.min_p:
-            bound = max(bound, top + math.log(self.min_p) - SLACK)
+            bound = max(bound, float(np.float32(top) + np.log(np.float32(self.min_p))) - self.slack)
         if self.top_k:
             near = np.flatnonzero(row >= max(bound, top - NEAR))
             if near.size >= self.top_k:
@@ -84,6 +86,8 @@ def cut_of(recipe: Recipe) -> tuple[Cut, Recipe]:
     first = recipe[0] if recipe else None
     if isinstance(first, TopP):
         return Cut(top_p=first.p), recipe[1:]
+    if isinstance(first, MinP) and not any(isinstance(step, MOVE) for step in recipe):
+        return Cut(min_p=first.p, slack=0.0), recipe[1:]
     sigmas, recipe = (first.n, recipe[1:]) if isinstance(first, TopNSigma) else (0.0, recipe)
     rest = recipe if sigmas else itertools.dropwhile(lambda step: isinstance(step, MOVE), recipe)
     cuts = tuple(itertools.takewhile(lambda step: isinstance(step, MinP | TopK), rest))

@@ -52,7 +52,7 @@ def test_half_a_character_is_watched_as_nothing() -> None:
     """A piece that holds no whole character is watched as an empty text."""
     row = peaked(0, 0.9, 4)
     one = StepView(
-        {Role.BASE: SideView(row)}, (b"\xe2\x80",), position=0, text="", speaker=Role.BASE, proposed=0, coin=0.5
+        {Role.BASE: SideView(row)}, (b"\xe2\x80",), position=0, text="", speaker=Role.BASE, proposed=0, coin=lambda: 0.5
     )
     assert one.watched(Role.BASE) == ""
     with pytest.raises(RowMissingError):

@@ -136,7 +136,7 @@ def test_a_draw_that_locks_needs_no_other_row() -> None:
             text="",
             speaker=Role.ALIGNED,
             proposed=PIECES.index(token),
-            coin=0.5,
+            coin=lambda: 0.5,
         )
 
     assert punctuation_lock()(lazy(","))
