@@ -69,7 +69,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A known pair.
         if value is not None and value != "":
             table.add_row(Text(key.replace("_", " "), style="muted"), Text(str(value), overflow="fold"))
     for key, value in pair.card.raw.items():
-        if key not in {"name", "notice"}:
+        if key not in {"name", "notice", "description", "files"}:  # said above
             table.add_row(Text(key, style="muted"), Text(brief(value), overflow="fold"))
     screen.show(table)
 
