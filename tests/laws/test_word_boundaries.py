@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,17 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baco_local.config import BoundaryRule
-from baco_local.engine.answer import Token
 from baco_local.routing.dial import ROUTERS
 from scripted_pairs import NO_GUARDS, PROMPT, Scripts, knobs, scripts
-
-
-def is_spliced(before: Token, after: Token, pieces: Sequence[bytes]) -> bool:
-    """Say whether two tokens of two models meet inside a word: a letter, digit or mark on both sides."""
-    left = pieces[before.id].decode("utf-8", "ignore")
-    right = pieces[after.id].decode("utf-8", "ignore")
-    inside = [bool(end) and unicodedata.category(end)[0] in "LNM" for end in (left[-1:], right[:1])]
-    return before.speaker is not after.speaker and all(inside)
+from splices import is_spliced
 
 
 @settings(max_examples=150, deadline=None)

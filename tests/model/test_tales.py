@@ -1,0 +1,186 @@
+"""The promises of the method on the bundled pair: real files, real rows, near-ties told from mistakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from baco_local.assemble import load
+from baco_local.backend.base import Feed
+from baco_local.calibrate import calibrate
+from baco_local.catalog import PairCard
+from baco_local.engine.answer import Answer
+from baco_local.pair import Pair
+from baco_local.routing.blends import BLENDS
+from baco_local.routing.dial import ROUTERS, Calibration
+from baco_local.sampling.draw import Address, Candidates, Stream, draw, noise
+from baco_local.settings import Settings
+from baco_local.types import MASKED, Detail, FinishReason, Role, SideRecord, Spoken
+from scripted_pairs import NO_GUARDS
+from shares import CALIBRATED, open_share
+from splices import is_spliced
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+WHO = ("a fox", "a small bird", "two brothers", "an old king", "the sea", "a lost dog", "a mouse", "a girl and a cat")
+WHAT = ("Tell me a story about {}.", "Write a short tale of {}.", "What happened to {}?")
+REQUESTS = tuple(what.format(who) for who in WHO for what in WHAT)
+STREAMS = {Role.BASE: Stream.BASE, Role.ALIGNED: Stream.ALIGNED}
+
+
+def opened(folder: Path, n_parallel: int) -> Pair:
+    """Load the bundled pair, or skip while it is not there."""
+    files = {"base": folder / "base.gguf", "aligned": folder / "aligned.gguf"}
+    if not all(path.exists() for path in files.values()):
+        pytest.skip("needs the bundled pair in models/tales")
+    return load(**files, n_parallel=n_parallel, calibrate=False)
+
+
+@pytest.fixture(scope="module")
+def single(tales: Path) -> Iterator[Pair]:
+    """Return the pair with room for one answer."""
+    with opened(tales, 1) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="module")
+def many(tales: Path) -> Iterator[Pair]:
+    """Return the pair with room for sixteen answers."""
+    with opened(tales, 16) as pair:
+        yield pair
+
+
+def alone(pair: Pair, role: Role, prompt: str, seed: int, n: int) -> tuple[list[int], bool]:
+    """Return what one model says by itself, and whether it ended: a plain loop over its rows, one id at a time."""
+    pair.engine.abandon()
+    model, vocab = pair.engine.models[role], pair._vocab
+    ids = pair.prompt_ids(prompt)[role]
+    said: list[int] = []
+    ended, todo, position = False, ids, 0
+    while len(said) < n and not ended:
+        ((row,),) = model.feed([Feed(0, position, todo, 1)])
+        row[vocab.masked[role]] = MASKED
+        everything = Candidates(np.arange(row.size, dtype=np.int32), row)
+        token = draw(everything, Address(seed, 0, len(said), STREAMS[role]))
+        ended = token in vocab.stops[role]
+        said += [] if ended else [token]
+        position, todo = position + len(todo), [token]
+    model.rewind(0, 0)
+    return said, ended
+
+
+@pytest.mark.parametrize("router", [*ROUTERS, *BLENDS])
+@pytest.mark.parametrize(("diversity", "role"), [(0, Role.ALIGNED), (10, Role.BASE)])
+def test_the_ends_of_the_dial_are_one_model_alone(single: Pair, router: str, diversity: float, role: Role) -> None:
+    """At 0 every token is the aligned model's own and at 10 the base model's, for every router, under a seed."""
+    knobs = {"router": router, "diversity": diversity, "guards": NO_GUARDS, "max_tokens": 32}
+    for seed, prompt in enumerate(REQUESTS[:4]):
+        said, ended = alone(single, role, prompt, seed, 32)
+        single.engine.abandon()  # the prompt is read as a whole again, for rows differ with the shape of a batch
+        answer = single.generate(prompt, settings=Settings().turn(knobs), seed=seed)[0]
+        assert [token.id for token in answer.tokens] == said
+        assert {token.speaker for token in answer.tokens} == {role}
+        assert answer.finish is (FinishReason.END if ended else FinishReason.LENGTH)
+
+
+def test_no_speaker_changes_inside_a_word(many: Pair) -> None:
+    """In a thousand answers no two tokens that meet inside a word come from two models."""
+    n_answers = n_changes = 0
+    for router, d, n in (("RAND", 5, 17), ("P-PUNC", 8, 13), ("NUDGE", 5, 12)):
+        for answer in many.generate(REQUESTS, n=n, seed=1, router=router, diversity=d, max_tokens=40):
+            spliced = [(a.text, b.text) for a, b in pairwise(answer.tokens) if is_spliced(a, b, many.pieces)]
+            assert not spliced, f"{answer.text!r}: {spliced}"
+            n_answers, n_changes = n_answers + 1, n_changes + answer.switches
+    print(f"{n_changes} changes of the speaker in {n_answers} answers, none inside a word")  # noqa: T201
+    assert n_answers >= 1000
+    assert n_changes > 3 * n_answers
+
+
+# --- near-ties ----------------------------------------------------------------------------------------------------
+
+TEMPERATURE, MIN_P, N_RIVALS = 0.8, 0.05, 40
+
+
+class Margin(NamedTuple):
+    """How far a decision was from another one, and how far the rows of two runs lie apart, in nats."""
+
+    gap: float
+    apart: float
+
+
+def margin(one: SideRecord, other: SideRecord, at: Address) -> Margin:
+    """Return the smallest distance of one side's draw or first choice from another, and of its rows in two runs."""
+    mine, theirs = ({rival.id: rival.logprob for rival in record.rivals} for record in (one, other))
+    apart = max(abs(mine[i] - theirs[i]) for i in mine.keys() & theirs.keys())
+    ids = np.array(list(mine), np.int32)
+    logprobs = np.array([mine[int(i)] for i in ids])
+    scores = logprobs / TEMPERATURE + noise(at, ids)
+    floor = logprobs.max() + math.log(MIN_P)
+    kept = np.sort(scores[logprobs >= floor])
+    gaps = [abs(logprobs[0] - logprobs[1])]  # the first choice, which locks and the end check look at
+    gaps += [(kept[-1] - kept[-2]) * TEMPERATURE] if kept.size > 1 else []
+    gaps += [abs(logprob - floor) for logprob, score in zip(logprobs, scores, strict=True) if score >= kept[-1]]
+    return Margin(float(min(gaps)), apart)
+
+
+def decisions(answer: Answer) -> list[Spoken]:
+    """Return all that was decided, the end of the turn included."""
+    return [token.spoken for token in answer.tokens] + ([answer.end] if answer.end else [])
+
+
+def first_difference(one: Answer, other: Answer) -> tuple[int, Spoken, Spoken] | None:
+    """Return the first place where two answers part, with both decisions."""
+    pairs = enumerate(zip(decisions(one), decisions(other), strict=False))
+    return next(((i, a, b) for i, (a, b) in pairs if (a.id, a.speaker) != (b.id, b.speaker)), None)
+
+
+def test_samples_equal_separate_runs_up_to_near_ties(single: Pair, many: Pair) -> None:
+    """Answers decoded together are those of separate runs; where one is not, two tokens were as good as equal."""
+    sampling = {"temperature": TEMPERATURE, "min_p": MIN_P}
+    knobs = {"router": "RAND", "max_tokens": 40, "detail": Detail.SIDES, "n_rivals": N_RIVALS, **sampling}
+    settings = Settings().turn(knobs)
+    n_tokens, found = 0, []
+    for prompt in REQUESTS[:6]:
+        for answer in many.generate(prompt, n=8, seed=3, settings=settings):
+            single.engine.abandon()
+            separate = single.generate(prompt, first_sample=answer.sample, seed=3, settings=settings)[0]
+            n_tokens += len(answer.tokens)
+            differing = first_difference(answer, separate)
+            if differing is None:
+                assert answer.text == separate.text
+                continue
+            position, a, b = differing
+            assert a.base and a.aligned and b.base and b.aligned  # noqa: PT018
+            at = {role: Address(3, answer.sample, position, stream) for role, stream in STREAMS.items()}
+            sides = margin(a.base, b.base, at[Role.BASE]), margin(a.aligned, b.aligned, at[Role.ALIGNED])
+            found.append((prompt, answer.sample, position, single.pieces[a.id], single.pieces[b.id], sides))
+    print(f"{len(found)} of 48 answers ({n_tokens} tokens) part from their separate run")  # noqa: T201
+    for prompt, sample, position, a_piece, b_piece, sides in found:
+        print(f"  {prompt!r} sample {sample} at {position}: {a_piece!r} | {b_piece!r}  {sides}")  # noqa: T201
+        assert any(side.gap <= 2 * side.apart for side in sides)
+
+
+# --- the dial -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def calibrated(many: Pair, tales: Path) -> Pair:
+    """Return the pair with the calibration of its card, or a fresh one."""
+    card = PairCard.read(tales / "card.json").calibration
+    many.calibration = Calibration.from_json(card) if card else calibrate(many)
+    return many
+
+
+@pytest.mark.parametrize("router", CALIBRATED)
+@pytest.mark.parametrize("d", [2, 4, 6, 8])
+def test_the_dial_means_the_share_of_base(calibrated: Pair, router: str, d: int) -> None:
+    """At d about d/10 of the decisions that no lock takes go to base."""
+    share = open_share(calibrated, router, d, REQUESTS, n_tokens=60, seed=11)
+    print(f"{router} at d={d}: {share:.3f}")  # noqa: T201
+    assert share == pytest.approx(d / 10, abs=0.1)
