@@ -20,6 +20,7 @@ __all__ = [
     "log_normaliser",
     "log_softmax_at",
     "mean_spread",
+    "peak_probability",
     "softmax",
     "spread",
 ]
@@ -42,11 +43,16 @@ def spread(row: Row) -> Spread:  # [V]
     peak = row[top]
     shifted = row - peak
     powers = np.exp(shifted)
-    z = float(powers.sum(dtype=np.float64))
+    z = float(np.add.reduce(powers, dtype=np.float64))
     log_z = math.log(z)
     # einsum, for BLAS would start threads of its own beside the decoder's
     entropy = max(0.0, log_z - float(np.einsum("i,i->", powers, shifted)) / z)
     return Spread(top, 1.0 / z, entropy, float(peak) + log_z)
+
+
+def peak_probability(row: Row, top: int) -> float:  # [V]
+    """Return the probability of the likeliest token, as ``spread`` does, for those who need nothing else."""
+    return 1.0 / float(np.add.reduce(np.exp(row - row[top]), dtype=np.float64))
 
 
 def mean_spread(a: Row, b: Row) -> Spread:  # [V], [V]

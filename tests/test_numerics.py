@@ -15,6 +15,7 @@ from baco_local.numerics import (
     log_normaliser,
     log_softmax_at,
     mean_spread,
+    peak_probability,
     softmax,
     spread,
 )
@@ -123,3 +124,10 @@ def test_rows_are_left_alone(pair: tuple[Row, Row]) -> None:
     spread(a), softmax(a), likeliest(a, 3), mean_spread(a, b), jensen_shannon(a, b), log_normaliser(a)
     assert (a == before[0]).all()
     assert (b == before[1]).all()
+
+
+@given(rows)
+def test_peak_probability_is_that_of_the_spread(row: Row) -> None:
+    """Whoever asks for the largest probability alone gets the very number of the whole measurement."""
+    whole = spread(row)
+    assert peak_probability(row, whole.top) == whole.max_p

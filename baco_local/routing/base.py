@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baco_local.errors import RouterError
-from baco_local.numerics import Spread, softmax, spread
+from baco_local.numerics import Spread, peak_probability, softmax, spread
 from baco_local.types import Role, Row
 
 __all__ = ["Route", "Router", "RowMissingError", "SideView", "StepView", "as_route"]
@@ -30,10 +30,11 @@ class RowMissingError(Exception):
 class SideView:
     """One model's raw row at this position, with its numbers computed once and only when looked at."""
 
-    __slots__ = ("_spread", "row")
+    __slots__ = ("_spread", "_top", "row")
 
     def __init__(self, row: Row) -> None:
         self.row = row  # [V] logits before temperature and truncation
+        self._top: int | None = None
         self._spread: Spread | None = None
 
     @property
@@ -46,12 +47,14 @@ class SideView:
     @property
     def top(self) -> int:
         """Return the id of the likeliest token."""
-        return self.spread.top if self._spread is not None else int(self.row.argmax())
+        if self._top is None:
+            self._top = int(self.row.argmax())
+        return self._top
 
     @property
     def max_p(self) -> float:
         """Return the largest probability."""
-        return self.spread.max_p
+        return peak_probability(self.row, self.top) if self._spread is None else self._spread.max_p
 
     @property
     def entropy(self) -> float:

@@ -54,7 +54,7 @@ class Cut:
             BackendError: the row holds not-a-number.
 
         """
-        top = float(row.max())
+        top = float(np.maximum.reduce(row))
         if math.isnan(top):
             raise BackendError("a row of logits holds not-a-number; the model file may be damaged")
         if moved and (self.min_p or self.top_k):
@@ -75,10 +75,10 @@ class Cut:
         if self.min_p:
             bound = max(bound, float(np.float32(top) + np.log(np.float32(self.min_p))) - self.slack)
         if self.top_k:
-            near = np.flatnonzero(row >= max(bound, top - NEAR))
+            near = (row >= max(bound, top - NEAR)).nonzero()[0]
             if near.size >= self.top_k:
                 return near
-        return None if bound == BARRED and row.min() > BARRED else np.flatnonzero(row >= bound)
+        return None if bound == BARRED and row.min() > BARRED else (row >= bound).nonzero()[0]
 
 
 def cut_of(recipe: Recipe) -> tuple[Cut, Recipe]:

@@ -24,6 +24,9 @@ WORD = 2**64 - 1
 STRIDE = 0x9E3779B97F4A7C15
 ODD_1 = 0xBF58476D1CE4E5B9
 ODD_2 = 0x94D049BB133111EB
+STRIDE_64, ODD_1_64, ODD_2_64 = U64(STRIDE), U64(ODD_1), U64(ODD_2)
+SHIFT_1, SHIFT_2, SHIFT_3, SHIFT_4 = U64(30), U64(27), U64(31), U64(12)
+UNIT = 2.0**-52
 BLOCK = 8192  # ids whose noise is made at once: the scratch stays in the second-level cache
 
 
@@ -79,23 +82,21 @@ def noise(at: Address, ids: NDArray[np.int32]) -> NDArray[np.float64]:  # [C] ->
     found = np.empty(ids.size)
     for first in range(0, ids.size, BLOCK):
         x = ids[first : first + BLOCK].astype(U64)  # splitmix64: any number of a stream, directly
-        scratch = np.empty_like(x)
-        x *= U64(STRIDE)
+        x *= STRIDE_64
         x += start
-        for shift, odd in ((30, ODD_1), (27, ODD_2)):
-            np.right_shift(x, U64(shift), out=scratch)
-            x ^= scratch
-            x *= U64(odd)
-        np.right_shift(x, U64(31), out=scratch)
-        x ^= scratch
-        x >>= U64(12)
+        x ^= x >> SHIFT_1
+        x *= ODD_1_64
+        x ^= x >> SHIFT_2
+        x *= ODD_2_64
+        x ^= x >> SHIFT_3
+        x >>= SHIFT_4
         u = found[first : first + BLOCK]
-        np.add(x, 0.5, out=u)
-        u *= 2.0**-52
-        np.log(u, out=u)
-        np.negative(u, out=u)
-        np.log(u, out=u)
-        np.negative(u, out=u)
+        np.add(x, 0.5, u)
+        u *= UNIT
+        np.log(u, u)
+        np.negative(u, u)
+        np.log(u, u)
+        np.negative(u, u)
     return found
 
 
