@@ -17,7 +17,7 @@ from typing import Any
 from baco_local.config import PairFiles
 from baco_local.errors import ModelFileError, ModelNotFoundError, UsageError
 
-__all__ = ["KnownPair", "PairCard", "add_pair", "find_pair", "known_pairs", "models_dir"]
+__all__ = ["KnownPair", "PairCard", "add_pair", "amend_card", "find_pair", "known_pairs", "models_dir"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,14 @@ class PairCard:
             calibration=card.get("calibration"),
             raw=card,
         )
+
+
+def amend_card(path: Path, **changes: object) -> None:
+    """Write some keys of a card anew, leaving the others as they are."""
+    card = json.loads(path.read_text(encoding="utf-8")) | changes
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+import baco_local
 from baco_cli.console import Screen
 from baco_cli.folders import pairs_file
 from baco_cli.opening import model_file
@@ -22,7 +24,8 @@ from baco_cli.options import Output, bundled, per_call
 from baco_cli.records import plain
 from baco_local.assemble import PairInspection, inspect_pair
 from baco_local.backend.gguf_file import GgufSummary
-from baco_local.catalog import KnownPair, add_pair, find_pair, known_pairs
+from baco_local.calibrate import calibrate as measure_dial
+from baco_local.catalog import KnownPair, add_pair, amend_card, find_pair, known_pairs
 from baco_local.config import PairFiles
 from baco_local.errors import PairError, UsageError
 from baco_local.text.agreement import SpecialTokens, Verdict
@@ -130,6 +133,32 @@ def check(
         show_check(screen, inspection)
     if inspection.agreement.verdict is Verdict.REFUSED:
         raise typer.Exit(PairError.exit_code)
+
+
+@app.command("calibrate")
+@bundled
+def calibrate(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A known pair that has a card.")], *, output: Output
+) -> None:
+    """Measure patiently what the dial means for a pair, and write it into its card.
+
+    Other pairs are measured in a few seconds when their dial is first used.
+    """
+    screen = output.screen()
+    card = find_pair(name, pairs_file()).card_path
+    if card is None:
+        raise UsageError(f"the pair {name!r} has no card; its dial is measured when it is first used")
+    screen.status.show(f"measuring what the dial means for {name} …")
+    try:
+        with baco_local.load(name, n_parallel=8, calibrate=False, user_pairs=pairs_file()) as pair:
+            calibration = measure_dial(pair, patience_s=math.inf)
+    finally:
+        screen.status.clear()
+    amend_card(card, calibration=calibration.to_json())
+    if output.json:
+        screen.write(json.dumps(calibration.to_json()) + "\n")
+    else:
+        screen.say(f"{calibration.n_positions} word starts measured; written to {card}")
 
 
 def both_files(base: str, aligned: str | None) -> tuple[Path, Path]:

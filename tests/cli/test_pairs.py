@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from synthetic_gguf import Shape, write_pair
+
 
 def test_the_bundled_pair_is_listed(invoke):
     """``baco pairs`` and ``baco pairs list`` name the bundled pair, on stdout."""
@@ -87,3 +89,33 @@ def test_a_pair_that_is_none_is_not_added(invoke, shared_data):
     done = invoke("pairs", "add", "x", "-B", str(models / "stories260K.gguf"), "-A", str(models / "aidreams260K.gguf"))
     assert done.exit_code == 3
     assert "x" not in invoke("pairs", "list").stdout.split()
+
+
+@pytest.mark.model
+def test_a_dial_is_measured_into_the_card(invoke, tmp_path):
+    """``pairs calibrate`` adds what it measured to the card, and leaves the rest of the card alone."""
+    write_pair(tmp_path, Shape(layers=1, width=32, heads=2, kv_heads=1, ffn=64, vocab=300, context=512))
+    (tmp_path / "card.json").write_text('{"name": "mine", "licence": "ours"}', "utf-8")
+    listed = tmp_path / "config" / "baco" / "pairs.toml"
+    listed.parent.mkdir(parents=True)
+    files = {name: str(tmp_path / name) for name in ("base.gguf", "aligned.gguf", "card.json")}
+    listed.write_text(
+        f'[mine]\nbase = "{files["base.gguf"]}"\naligned = "{files["aligned.gguf"]}"\ncard = "{files["card.json"]}"\n',
+        "utf-8",
+    )
+    done = invoke("pairs", "calibrate", "mine")
+    assert done.exit_code == 0
+    card = json.loads((tmp_path / "card.json").read_text("utf-8"))
+    assert card["licence"] == "ours"
+    assert card["calibration"]["n_positions"] > 0
+    assert "word starts measured" in done.stderr
+
+
+def test_a_pair_without_a_card_is_not_calibrated(invoke, tmp_path):
+    """There is nowhere to write, and the message says what happens instead."""
+    listed = tmp_path / "config" / "baco" / "pairs.toml"
+    listed.parent.mkdir(parents=True)
+    listed.write_text('[bare]\nbase = "b.gguf"\naligned = "a.gguf"\n', "utf-8")
+    done = invoke("pairs", "calibrate", "bare")
+    assert done.exit_code == 2
+    assert "has no card" in done.stderr
