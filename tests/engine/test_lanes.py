@@ -121,6 +121,16 @@ def test_without_rewind_only_whole_lanes_are_shared() -> None:
     assert lanes.open([1, 2, 3, 7, 8]).agreed == 4
 
 
+def test_a_cut_answer_is_read_again() -> None:
+    """After a cut a lane takes back what was cut, however long the answer has become since."""
+    lanes = Lanes(model())
+    lane = lanes.open([1, 2])
+    read(lanes, lane, [7, 8, 8])
+    lanes.disagree_after(lane, 1)
+    read(lanes, lane, [7, 9, 9, 9])
+    assert held(lanes, lane) == [1, 2, 7, 9, 9, 9]
+
+
 def test_common_prefix() -> None:
     """It counts equal ids from the beginning."""
     assert [common_prefix(a, b) for a, b in (([], [1]), ([1, 2], [1, 2, 3]), ([1, 2], [1, 3]), ([2], [1]))] == [

@@ -11,7 +11,7 @@ from baco_local.engine.answer import Token
 from baco_local.engine.sequence import Sequence
 from baco_local.testing import Script, scripted_pair
 from baco_local.text.shared import share
-from baco_local.types import FinishReason, Role, Spoken
+from baco_local.types import FinishReason, Role, Row, Spoken
 from scripted_pairs import SAID, id_of, towards
 
 A, B = Role.ALIGNED, Role.BASE
@@ -214,3 +214,24 @@ def test_a_marker_is_cut_from_the_caches_too() -> None:
     assert [t.reason for t in answer.tokens[2:]] == ["base barred"] * 3
     fed = pair.engine.models[B].n_fed  # type: ignore[attr-defined]
     assert fed == n[B] + 3 + 3  # " fox", line break, "User", again the line break for its row, two of aligned's words
+
+
+def test_what_was_cut_is_not_penalised() -> None:
+    """Penalties forget a word that was cut: aligned may say it as if nobody had."""
+    n = len(scripted_pair(vocab=SAID).prompt_ids("Hi.")[B])
+    words = [id_of(word) for word in (" fox", "\n", "User", ":")]
+
+    def base(read: Items[int]) -> Row:
+        row = np.zeros(len(SAID), np.float32)
+        row[words[min(len(read) - n, 3)]] = 40.0
+        return row
+
+    def aligned(_read: Items[int]) -> Row:
+        row = np.zeros(len(SAID), np.float32)
+        row[[id_of("User"), id_of(" bird")]] = 40.0, 25.0
+        return row
+
+    pair = scripted_pair(base, aligned, vocab=SAID)
+    answer = pair.generate("Hi.", router=towards(B), start=B, max_tokens=4, seed=1, presence_penalty=30.0)[0]
+    assert answer.text == "fox\nUser bird"
+    assert [guard.guard for guard in answer.guards] == ["role marker"]
