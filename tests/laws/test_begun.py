@@ -54,3 +54,13 @@ def test_a_beginning_as_long_as_the_answer_may_be_is_the_answer() -> None:
     assert stream.answer.finish is FinishReason.LENGTH
     assert all(model.n_fed == 0 for model in pair.engine.models.values())  # type: ignore[attr-defined]
     assert stream.answer.usage.n_decoded == dict.fromkeys(Role, 0)
+
+
+def test_penalties_know_the_beginning() -> None:
+    """What the answer begins with is penalised as if it had been said just now."""
+    knobs: dict[str, Any] = {"max_tokens": 60, "router": "RAND", "presence_penalty": 50.0, "repeat_last_n": -1}
+    two = Scripts(1, 2, 0.5, -9.0)
+    begun = [token.spoken for token in two.pair().generate(PROMPT, seed=1, **knobs)[0].tokens[:30]]
+    stream = two.pair().stream(PROMPT, seed=2, begun=begun, **knobs)
+    ids = [token.id for token in stream]
+    assert len(ids) == len(set(ids)) == 60
