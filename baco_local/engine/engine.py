@@ -275,35 +275,45 @@ class Engine:
                 turn.found = [rows if rows is None or rows.flags.owndata else rows.copy() for rows in turn.found]
 
     def _answer(self, turn: _Turn, said: list[tuple[Task, Token]]) -> None:
-        """Send a round its rows, and take what it says."""
-        assert turn.round is not None
+        """Send a round its rows, and accept what it says."""
+        sequence = turn.task.sequence
         try:
-            try:
-                self._ask(turn, turn.round.send(tuple(rows for rows in turn.found if rows is not None)))
-            except StopIteration as done:
-                turn.round = None
-                self._ask(turn, ())
-                for spoken in done.value:
-                    self._accept(turn, spoken, said)
-                    if turn.task.sequence.finish is not None:
-                        self._park(turn)
-                        break
+            for spoken in self._resume(turn):
+                n_before = len(sequence.ids)
+                said += [(turn.task, token) for token in sequence.accept(spoken)]
+                self._follow(turn, n_before)
+                if sequence.finish is not None or len(sequence.ids) <= n_before:
+                    break  # what was said after an end or a cut belongs to no answer
         except Exception as error:  # noqa: BLE001 - kept with its task, and raised to whoever reads that answer
             turn.task.error = error
             self._finish(turn, FinishReason.CANCELLED, said)
+        else:
+            if sequence.finish is not None:
+                self._park(turn)
 
-    def _accept(self, turn: _Turn, spoken: Spoken, said: list[tuple[Task, Token]]) -> None:
-        task, sequence = turn.task, turn.task.sequence
-        n_before = len(sequence.ids)
-        said += [(task, token) for token in sequence.accept(spoken)]
-        if len(sequence.ids) == n_before + 1:
-            task.sampler.accept(spoken.id)
-        elif len(sequence.ids) < n_before:
-            task.sampler.reset()
-            for token in sequence.ids:
-                task.sampler.accept(token)
+    def _resume(self, turn: _Turn) -> tuple[Spoken, ...]:
+        """Let a round go on with the rows that it asked for, and return what it says, nothing if it asks again."""
+        assert turn.round is not None
+        try:
+            asks = turn.round.send(tuple(rows for rows in turn.found if rows is not None))
+        except StopIteration as done:
+            turn.round = None
+            self._ask(turn, ())
+            return tuple(done.value)
+        self._ask(turn, asks)
+        return ()
+
+    def _follow(self, turn: _Turn, n_before: int) -> None:
+        """Tell the sampler, and after a cut the lanes, what became of the answer."""
+        sampler, ids = turn.task.sampler, turn.task.sequence.ids
+        if len(ids) == n_before + 1:
+            sampler.accept(ids[-1])
+        elif len(ids) < n_before:
+            sampler.reset()
+            for token in ids:
+                sampler.accept(token)
             for role, lane in turn.lanes.items():
-                self._lanes[role].disagree_after(lane, len(sequence.ids))
+                self._lanes[role].disagree_after(lane, len(ids))
 
     def _finish(self, turn: _Turn, reason: FinishReason, said: list[tuple[Task, Token]]) -> None:
         said += [(turn.task, token) for token in turn.task.sequence.close(reason)]
