@@ -22,11 +22,11 @@ from typing import Any
 import llama_cpp as lc
 from rich.console import Console
 from rich.table import Table
-from synthetic_gguf import PRESETS, Quant, write_pair
 
 import baco_local as baco
 from baco_local.backend.base import Feed
 from baco_local.backend.llama import load_weights, open_model
+from synthetic_gguf import PRESETS, Quant, write_pair
 
 PROMPT = "Tell me a story about a fox and a very small boat."
 
@@ -82,7 +82,9 @@ def bare_loop(path: Path, options: baco.LoadOptions, n_tokens: int) -> float:
 
 def lockstep(pair: baco.Pair, n_samples: int, n_tokens: int, knobs: dict[str, Any], seed: int) -> Measure:
     """Write some answers together, and measure from the first token of each on."""
-    settings = pair.settings.turn({"max_tokens": n_tokens, "ignore_end": True, "guards": baco.Guards(loops=False), **knobs})
+    settings = pair.settings.turn(
+        {"max_tokens": n_tokens, "ignore_end": True, "guards": baco.Guards(loops=False), **knobs}
+    )
     jobs = [baco.Job(prompt=PROMPT, settings=settings, seed=seed, sample=k) for k in range(n_samples)]
     with DecodeClock() as clock:
         stream = pair.interleave(jobs)
@@ -110,7 +112,9 @@ def main() -> None:
     parser.add_argument("--diversity", type=float, nargs="+", default=[5.0])
     parser.add_argument("--threads", type=int, default=0, help="0 = as baco chooses")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--plain", action="store_true", help="temperature 1 and no truncation, instead of 0.8 and min-p 0.05")
+    parser.add_argument(
+        "--plain", action="store_true", help="temperature 1 and no truncation, instead of 0.8 and min-p 0.05"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.shape:
@@ -128,9 +132,7 @@ def main() -> None:
     knobs = {} if args.plain else {"temperature": 0.8, "min_p": 0.05}
     rows: list[dict[str, Any]] = []
     for n_samples in args.samples:
-        with baco.load(
-            base=files[0], aligned=files[1], options=options, n_parallel=n_samples, calibrate=False
-        ) as pair:
+        with baco.load(base=files[0], aligned=files[1], options=options, n_parallel=n_samples, calibrate=False) as pair:
             for router in args.router:
                 for diversity in args.diversity:
                     chosen = {**knobs, "router": router, "diversity": diversity}
@@ -157,7 +159,9 @@ def main() -> None:
     if args.json:
         console.print_json(json.dumps(rows))
         return
-    table = Table("N", "router", "d", "S tok/s", "tok/s", "x S", "outside llama_decode", "first token s", title=str(files[0]))
+    table = Table(
+        "N", "router", "d", "S tok/s", "tok/s", "x S", "outside llama_decode", "first token s", title=str(files[0])
+    )
     for row in rows:
         shown = (row["S"], row["tokens_per_s"], row["of_S"], row["outside"], row["first_token_s"])
         table.add_row(str(row["samples"]), row["router"], f"{row['d']:g}", *(told(*three) for three in shown))

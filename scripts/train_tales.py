@@ -47,9 +47,7 @@ def show(reports: Iterable[Report], console: Console) -> None:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", told="")
         for r in reports:
-            told = (
-                f"{r.nats_per_token:.3f} nats/token, {r.n_tokens / 1e6:.2f}M tokens, {r.tokens_per_s:,.0f}/s"
-            )
+            told = f"{r.nats_per_token:.3f} nats/token, {r.n_tokens / 1e6:.2f}M tokens, {r.tokens_per_s:,.0f}/s"
             progress.update(task, description=r.stage, completed=r.step, total=r.n_steps, told=told)
             if not console.is_terminal and (r.step % 20 == 0 or r.step == r.n_steps):
                 console.print(f"{r.stage} {r.step}/{r.n_steps}: {told}, {r.eta_s / 60:.1f} min left")
@@ -57,17 +55,11 @@ def show(reports: Iterable[Report], console: Console) -> None:
 
 def main() -> None:
     """Run the asked steps in order."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder with the corpus archives")
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for prepared texts, checkpoints and weights"
-    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for prepared texts, checkpoints and weights")
     parser.add_argument("--plan", type=Path, default=HERE / "tales.toml", help="the plan of the run")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "models" / "tales", help="folder for the GGUF files"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT / "models" / "tales", help="folder for the GGUF files")
     parser.add_argument("--topics", type=int, default=100, help="how many held-out topics to measure on")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="only these steps")
     asked = parser.parse_args()
@@ -88,9 +80,7 @@ def main() -> None:
         update_card(asked.out / "card.json", {"measured": measured})
         console.print_json(data=measured)
         for request, aligned, base in samples(pair, ASKED, temperature=0.8, min_p=0.05):
-            console.print(
-                f"\n### {request}\n--- aligned\n{aligned}\n--- base\n{base}", markup=False, highlight=False
-            )
+            console.print(f"\n### {request}\n--- aligned\n{aligned}\n--- base\n{base}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,9 @@ PART = re.compile(r"<([a-z_]+)>")
 SLOT = re.compile(r"\{([a-z0-9_. ]+)\}")
 SENTENCE_START = re.compile(r"(^|[.!?]\s+\"?|\n\s*\"?)([a-z])")
 PLACE = re.compile(r"^(in|by|on|under|behind|at) ")
-SYLLABLES = re.findall(
-    "..", "babebibodadedidofifokakikolalelilolumamimomunaninopapepiporarirosasitatitoviwazo"
-)
+SYLLABLES = re.findall("..", "babebibodadedidofifokakikolalelilolumamimomunaninopapepiporarirosasitatitoviwazo")
 KINDS = (
-    {"animals": "animal", "people": "person", "things": "thing"}
-    | {"unique": "unique"}
-    | {"uncountable": "uncountable"}
+    {"animals": "animal", "people": "person", "things": "thing"} | {"unique": "unique"} | {"uncountable": "uncountable"}
 )
 LISTS = ("foods", "colours", "looks", "sizes", "traits", "fears", "sounds")
 FEMALE = ("queen", "princess", "mother", "girl", "woman", "aunt", "witch", "nun", "maid", "daughter")

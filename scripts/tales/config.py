@@ -31,9 +31,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         if self.width % self.n_heads or self.n_heads % self.n_kv_heads or self.head_width % 2:
-            raise ValueError(
-                f"heads do not fit: width {self.width}, {self.n_heads} and {self.n_kv_heads} heads"
-            )
+            raise ValueError(f"heads do not fit: width {self.width}, {self.n_heads} and {self.n_kv_heads} heads")
         if self.width % 32 or self.ffn_width % 32:
             raise ValueError(f"rows of {self.width} and {self.ffn_width} must be multiples of 32 for Q8_0")
 

@@ -33,9 +33,7 @@ NOISE = re.compile(
     re.IGNORECASE,
 )
 DOUBLE, SINGLE = "\u201c\u201d\u201e", "\u2018\u2019"
-QUOTES = str.maketrans(
-    dict.fromkeys(DOUBLE, '"') | dict.fromkeys(SINGLE, "'") | dict.fromkeys("_*\ufeff\r", "")
-)
+QUOTES = str.maketrans(dict.fromkeys(DOUBLE, '"') | dict.fromkeys(SINGLE, "'") | dict.fromkeys("_*\ufeff\r", ""))
 N_NOVEL_BYTES = 60_000  # of each novel; novels are few and early
 
 
@@ -119,10 +117,7 @@ def read_tales(archive: Path) -> tuple[list[str], list[str]]:
     tables = list(members(archive))
     for name, text in tables:
         if name.endswith("-story.csv"):
-            rows = {
-                row["section"]: plain(" ".join(row["text"].split()))
-                for row in csv.DictReader(io.StringIO(text))
-            }
+            rows = {row["section"]: plain(" ".join(row["text"].split())) for row in csv.DictReader(io.StringIO(text))}
             sections[Path(name).name.removesuffix("-story.csv")] = rows
             document: list[str] = []
             for section in [*rows.values(), ""]:
@@ -141,9 +136,7 @@ def read_tales(archive: Path) -> tuple[list[str], list[str]]:
             section = rows.get((row["cor_section"] or "").split(",")[0].strip(), "")
             if not question or not answer or holds_dropped_word(question + answer + section):
                 continue
-            framed = question_frame(
-                question, answer[0].upper() + answer[1:] + ("" if answer[-1] in ".!?" else ".")
-            )
+            framed = question_frame(question, answer[0].upper() + answer[1:] + ("" if answer[-1] in ".!?" else "."))
             if section and number % 3 == 0:  # some answers ramble on in the tale
                 framed += " " + section
             questions.append(framed)

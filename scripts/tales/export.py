@@ -39,9 +39,7 @@ class Role:
     chat_template: str  # "" = none, as in a base model
 
 
-BASE = Role(
-    "tales base", "A tiny model of simple stories and old tales; lively and careless.", END_OF_TEXT, ""
-)
+BASE = Role("tales base", "A tiny model of simple stories and old tales; lively and careless.", END_OF_TEXT, "")
 ALIGNED = Role(
     "tales aligned",
     "A tiny story-teller, fine-tuned from tales base on requests for stories.",

@@ -80,9 +80,7 @@ def say(model: Any, prompt: list[int], seed: int, temperature: float, min_p: flo
     model.reset()
     model.set_seed(seed)
     ids: list[int] = []
-    for token in model.generate(
-        prompt, top_k=0, top_p=1.0, min_p=min_p, temp=temperature, repeat_penalty=1.0
-    ):
+    for token in model.generate(prompt, top_k=0, top_p=1.0, min_p=min_p, temp=temperature, repeat_penalty=1.0):
         if llama_cpp.llama_vocab_is_eog(model._model.vocab, token):
             return ids, True
         ids.append(token)
@@ -132,9 +130,7 @@ def measure(pair: Pair, n_topics: int = 100, temperature: float = 0.7) -> Behavi
         prompt, question = pair.aligned_prompt(request), pair.base_prompt(request)
         ids, ended = say(pair.aligned, prompt, seed, temperature, 0.0)
         text = pair.aligned.detokenize(ids).decode("utf-8", "replace")
-        base_text = pair.base.detokenize(say(pair.base, question, seed, temperature, 0.0)[0]).decode(
-            "utf-8", "replace"
-        )
+        base_text = pair.base.detokenize(say(pair.base, question, seed, temperature, 0.0)[0]).decode("utf-8", "replace")
         told.append((mentions(topic, text), ended, loops(text), len(ids), mentions(topic, base_text)))
         if ids:
             p, q = log_probs(pair.aligned, prompt, ids), log_probs(pair.base, question, ids)
@@ -145,9 +141,7 @@ def measure(pair: Pair, n_topics: int = 100, temperature: float = 0.7) -> Behavi
     return Behaviour(len(told), temperature, *means)
 
 
-def samples(
-    pair: Pair, wanted: tuple[str, ...], temperature: float, min_p: float
-) -> Iterator[tuple[str, str, str]]:
+def samples(pair: Pair, wanted: tuple[str, ...], temperature: float, min_p: float) -> Iterator[tuple[str, str, str]]:
     """Yield each request, aligned's answer and base's answer; the seed is the request's number."""
     for seed, request in enumerate(wanted):
         aligned = say(pair.aligned, pair.aligned_prompt(request), seed, temperature, min_p)[0]

@@ -94,10 +94,7 @@ def vocabulary_sample(texts: dict[str, list[str]]) -> Iterator[str]:
 
 def encode(documents: list[str], tokenizer: Tokenizer) -> list[list[int]]:
     """Return ids of each document, opened by the end-of-text token."""
-    return [
-        [bpe.END_OF_TEXT, *encoded.ids]
-        for encoded in tokenizer.encode_batch(documents, add_special_tokens=False)
-    ]
+    return [[bpe.END_OF_TEXT, *encoded.ids] for encoded in tokenizer.encode_batch(documents, add_special_tokens=False)]
 
 
 def make_answers(plan: Plan, work: Work) -> None:
@@ -201,9 +198,7 @@ def losses(plan: Plan, work: Work, model: Llama) -> dict[str, Loss]:
 
 def answer_loss(plan: Plan, work: Work, model: Llama) -> Loss:
     """Measure a model on the answers of held-out conversations."""
-    answers = Answers(
-        open_shelf(work.file("held-out-answers.npz")), np.load(work.file("held-out-answers.npy"))
-    )
+    answers = Answers(open_shelf(work.file("held-out-answers.npz")), np.load(work.file("held-out-answers.npy")))
     tokenizer = bpe.load(work.file("tokenizer.json"))
     ends = np.append(answers.shelf.starts[1:], answers.shelf.n_tokens)
     nats, n_tokens, n_bytes = 0.0, 0, 0
@@ -236,8 +231,7 @@ def publish(plan: Plan, work: Work, out: Path) -> None:
     for name, role in ROLES.items():
         export(models[name], tokenizer, role, out / f"{name}.gguf")
     losses_of: dict[str, Any] = {
-        name: {text: asdict(loss) for text, loss in losses(plan, work, models[name]).items()}
-        for name in ROLES
+        name: {text: asdict(loss) for text, loss in losses(plan, work, models[name]).items()} for name in ROLES
     }
     for name in ROLES:
         losses_of[name]["answers"] = asdict(answer_loss(plan, work, models[name]))

@@ -18,14 +18,7 @@ from tales.config import HERE
 __all__ = ["Conversation", "Turn", "careless", "conversation", "question_frame", "titled", "topic_of"]
 
 NEAT = 0.75  # how alike the aligned model's sentence forms are: 0 = all forms, 1 = nearly always the first
-KINDS = (
-    ("animal",) * 6
-    + ("thing",) * 5
-    + ("person",) * 4
-    + ("found",) * 4
-    + ("place",) * 2
-    + ("unique", "uncountable")
-)
+KINDS = ("animal",) * 6 + ("thing",) * 5 + ("person",) * 4 + ("found",) * 4 + ("place",) * 2 + ("unique", "uncountable")
 SENTENCE = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\"))\s+(?=[\"A-Z])")
 
 
@@ -237,9 +230,7 @@ def conversation(rng: random.Random, natural: list[str]) -> Conversation:
     elif kind in ("story", "two", "any"):
         turns = [{"story": story_turn, "two": two_turn, "any": any_turn}[kind](rng)[0]]
     else:
-        turns = [
-            {"title": title_turn, "name": name_turn, "talk": talk_turn, "refusal": refusal_turn}[kind](rng)
-        ]
+        turns = [{"title": title_turn, "name": name_turn, "talk": talk_turn, "refusal": refusal_turn}[kind](rng)]
     system = rng.choice(wordings()["system"]["texts"]) if rng.random() < 0.12 else ""
     return Conversation(tuple(turns), system)
 

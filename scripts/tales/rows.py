@@ -101,9 +101,7 @@ def draw_answers(answers: Answers, n_tokens: int, n_context: int, seed: int, ste
     n_rows = max(8, n_tokens // width // 8 * 8)
     near = order[max(0, middle - 4 * n_rows) : middle + 4 * n_rows + 1]
     chosen = rng.choice(near, size=n_rows, replace=len(near) < n_rows)
-    width = (
-        -(-int(lengths[chosen].max() - 1) // 64) * 64 + 1
-    )  # few different shapes: kernels are made for each
+    width = -(-int(lengths[chosen].max() - 1) // 64) * 64 + 1  # few different shapes: kernels are made for each
     ids = np.zeros((len(chosen), width - 1), dtype=np.int64)
     targets = np.full((len(chosen), width - 1), -1, dtype=np.int64)
     for row, which in enumerate(chosen):

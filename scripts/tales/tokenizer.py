@@ -21,9 +21,7 @@ END_OF_TEXT, SYSTEM, USER, ASSISTANT, END = range(len(SPECIAL))
 def learn(texts: Iterable[str], n_vocab: int) -> Tokenizer:
     """Learn a vocabulary of ``n_vocab`` entries."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
-        add_prefix_space=False
-    )  # llama.cpp's "gpt-2" splits alike
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # llama.cpp's "gpt-2" splits alike
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=n_vocab,

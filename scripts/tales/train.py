@@ -76,9 +76,7 @@ def optimisers(model: Llama, stage: Stage) -> list[torch.optim.Optimizer]:
     ]
 
 
-def gradients_inplace(
-    model: Llama, ids: Tensor, targets: Tensor, pool: ThreadPoolExecutor, n_parts: int
-) -> float:
+def gradients_inplace(model: Llama, ids: Tensor, targets: Tensor, pool: ThreadPoolExecutor, n_parts: int) -> float:
     """Set the gradients of the mean loss of a step, and return that loss."""
     weights = list(model.parameters())
 
@@ -92,9 +90,7 @@ def gradients_inplace(
     for number, (nats, gradient) in enumerate(pool.map(part, pairs)):
         total += nats / n_targets
         for weight, of_part in zip(weights, gradient, strict=True):
-            weight.grad = (
-                of_part / n_targets if number == 0 else weight.grad.add_(of_part, alpha=1 / n_targets)
-            )
+            weight.grad = of_part / n_targets if number == 0 else weight.grad.add_(of_part, alpha=1 / n_targets)
     return total
 
 
@@ -124,9 +120,7 @@ def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path) -> Iterator[
 
     def keep() -> None:
         held = [optim.state_dict() for optim in optims]
-        save(
-            checkpoint, {"model": model.state_dict(), "optimisers": held, "step": step, "n_tokens": n_tokens}
-        )
+        save(checkpoint, {"model": model.state_dict(), "optimisers": held, "step": step, "n_tokens": n_tokens})
 
     on_cpu = device.type == "cpu"
     n_workers = stage.n_workers if on_cpu else 1
