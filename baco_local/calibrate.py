@@ -32,7 +32,7 @@ def calibrate(
     pair: Pair,
     prompts: Sequence[str] | None = None,
     *,
-    n_tokens: int = 40,
+    n_tokens: int = 60,
     seed: int = 0,
     patience_s: float = PATIENCE_S,
 ) -> Calibration:
@@ -71,8 +71,9 @@ def _watch(
     settings = pair.settings.turn({"router": watch, "diversity": 5, "threshold": None, "max_tokens": n_tokens})
     started_s = time.monotonic()
     for first in range(0, len(prompts), pair.n_parallel):
-        some = prompts[first : first + pair.n_parallel]
-        for _ in pair.interleave([Job(prompt=prompt, settings=settings, seed=seed) for prompt in some]):
+        places = range(first, min(first + pair.n_parallel, len(prompts)))
+        # every prompt is a sample of its own: with the same noise, a pair with few ideas would tell one story only
+        for _ in pair.interleave([Job(prompt=prompts[i], settings=settings, seed=seed, sample=i) for i in places]):
             pass
         if len(seen) >= ENOUGH and time.monotonic() - started_s > patience_s:
             break

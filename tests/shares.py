@@ -24,7 +24,8 @@ def open_share(pair: Pair, name: str, d: float, prompts: Sequence[str], *, n_tok
         return routes[-1]
 
     settings = pair.settings.turn({"router": watch, "diversity": 5, "max_tokens": n_tokens})
-    for _ in pair.interleave([Job(prompt=prompt, settings=settings, seed=seed) for prompt in prompts]):
+    jobs = [Job(prompt=prompt, settings=settings, seed=seed, sample=i) for i, prompt in enumerate(prompts)]
+    for _ in pair.interleave(jobs):
         pass
     decided = [route.speaker is Role.BASE for route in routes if not route.locked]
     return sum(decided) / len(decided)
