@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -114,9 +114,11 @@ class Margin(NamedTuple):
     apart: float
 
 
-def margin(one: SideRecord, other: SideRecord, at: Address) -> Margin:
+def margin(one: SideRecord, other: SideRecord, at: Address, *, without: Collection[int] = ()) -> Margin:
     """Return the smallest distance of one side's draw or first choice from another, and of its rows in two runs."""
-    mine, theirs = ({rival.id: rival.logprob for rival in record.rivals} for record in (one, other))
+    mine, theirs = (
+        {rival.id: rival.logprob for rival in record.rivals if rival.id not in without} for record in (one, other)
+    )
     apart = max(abs(mine[i] - theirs[i]) for i in mine.keys() & theirs.keys())
     ids = np.array(list(mine), np.int32)
     logprobs = np.array([mine[int(i)] for i in ids])
@@ -158,7 +160,12 @@ def test_samples_equal_separate_runs_up_to_near_ties(single: Pair, many: Pair) -
             position, a, b = differing
             assert a.base and a.aligned and b.base and b.aligned  # noqa: PT018
             at = {role: Address(3, answer.sample, position, stream) for role, stream in STREAMS.items()}
-            sides = margin(a.base, b.base, at[Role.BASE]), margin(a.aligned, b.aligned, at[Role.ALIGNED])
+            again = Address(3, answer.sample, position, Stream.REDRAW)  # base's second draw, without its stops
+            sides = (
+                margin(a.base, b.base, at[Role.BASE]),
+                margin(a.aligned, b.aligned, at[Role.ALIGNED]),
+                margin(a.base, b.base, again, without=single.engine.models[Role.BASE].vocab.stops),
+            )
             found.append((prompt, answer.sample, position, single.pieces[a.id], single.pieces[b.id], sides))
     print(f"{len(found)} of 48 answers ({n_tokens} tokens) part from their separate run")  # noqa: T201
     for prompt, sample, position, a_piece, b_piece, sides in found:
