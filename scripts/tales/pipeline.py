@@ -244,7 +244,8 @@ def publish(plan: Plan, work: Work, out: Path) -> None:
         {
             "name": "tales",
             "description": "Two tiny story-tellers: a lively base model and its neat, aligned descendant.",
-            "notice": "A demonstration pair: little stories only, all made up. Larger pairs: baco chat -B BASE.gguf -A ALIGNED.gguf",
+            "notice": "A demonstration pair: little stories only, all made up. "
+            "Larger pairs: baco chat -B BASE.gguf -A ALIGNED.gguf",
             "files": {name: f"{name}.gguf" for name in ROLES},
             "licence": "Apache-2.0",
             "n_vocab": plan.shape.n_vocab,
