@@ -19,6 +19,7 @@ __all__ = ["calibrate", "calibration_prompts"]
 ENOUGH = 400  # observed word starts after which a slow pair may stop
 PATIENCE_S = 20.0  # and how long such a pair is measured at most
 REFINED_AT = (2.0, 4.0, 6.0, 8.0)  # what is written at these dials is measured on its own
+N_ROUNDS = 2  # each starts from the thresholds of the one before
 WATCHED = {LockName.NONE: "P", LockName.PUNC: "P-PUNC", LockName.FC: "P-FC"}  # who writes while a lock is measured
 
 
@@ -45,17 +46,22 @@ def calibrate(
     asked = tuple(prompts or calibration_prompts())
     started_s = time.monotonic()
     first = thresholds_from(_watch(pair, locked(punctuation_lock(), coin(0.5)), asked, n_tokens, seed, patience_s))
-    if (time.monotonic() - started_s) * len(REFINED_AT) * len(WATCHED) > 2 * patience_s:
+    if (time.monotonic() - started_s) * len(REFINED_AT) * len(WATCHED) * N_ROUNDS > 2 * patience_s:
         return first
-    return joined(
-        {
-            lock: {
-                d: thresholds_from(_watch(pair, ROUTERS[name].at(d, first), asked, n_tokens, seed, patience_s))
-                for d in REFINED_AT
+    calibration = first
+    for _ in range(N_ROUNDS):
+        calibration = joined(
+            {
+                lock: {
+                    d: thresholds_from(
+                        _watch(pair, ROUTERS[name].at(d, calibration), asked, n_tokens, seed, patience_s)
+                    )
+                    for d in REFINED_AT
+                }
+                for lock, name in WATCHED.items()
             }
-            for lock, name in WATCHED.items()
-        }
-    )
+        )
+    return calibration
 
 
 def _watch(

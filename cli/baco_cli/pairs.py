@@ -138,7 +138,12 @@ def check(
 @app.command("calibrate")
 @bundled
 def calibrate(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A known pair that has a card.")], *, output: Output
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A known pair that has a card.")],
+    *,
+    file: Annotated[
+        Path | None, per_call("--file", "-f", help="Prompts of the kind it is for, one a line.", panel="Prompt")
+    ] = None,
+    output: Output,
 ) -> None:
     """Measure patiently what the dial means for a pair, and write it into its card.
 
@@ -151,7 +156,8 @@ def calibrate(
     screen.status.show(f"measuring what the dial means for {name} …")
     try:
         with baco_local.load(name, n_parallel=8, calibrate=False, user_pairs=pairs_file()) as pair:
-            calibration = measure_dial(pair, patience_s=math.inf)
+            prompts = None if file is None else file.read_text(encoding="utf-8").splitlines()
+            calibration = measure_dial(pair, prompts, patience_s=math.inf)
     finally:
         screen.status.clear()
     amend_card(card, calibration=calibration.to_json())
