@@ -59,6 +59,7 @@ __all__ = [
     "one_of",
     "option",
     "per_call",
+    "read_text",
     "refuse_early",
     "turned",
     "unescaped",

@@ -20,7 +20,7 @@ import baco_local
 from baco_cli.console import Screen
 from baco_cli.folders import pairs_file
 from baco_cli.opening import model_file
-from baco_cli.options import Output, bundled, per_call
+from baco_cli.options import Output, bundled, per_call, read_text
 from baco_cli.records import plain
 from baco_local.assemble import PairInspection, inspect_pair
 from baco_local.backend.gguf_file import GgufSummary
@@ -153,10 +153,12 @@ def calibrate(
     card = find_pair(name, pairs_file()).card_path
     if card is None:
         raise UsageError(f"the pair {name!r} has no card; its dial is measured when it is first used")
+    prompts = None if file is None else [line for line in read_text(file, "--file").splitlines() if line.strip()]
+    if prompts == []:
+        raise UsageError(f"--file: {str(file)!r} holds no prompt; write one a line")
     screen.status.show(f"measuring what the dial means for {name} …")
     try:
         with baco_local.load(name, n_parallel=8, calibrate=False, user_pairs=pairs_file()) as pair:
-            prompts = None if file is None else file.read_text(encoding="utf-8").splitlines()
             calibration = measure_dial(pair, prompts, patience_s=math.inf)
     finally:
         screen.status.clear()

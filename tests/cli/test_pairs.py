@@ -119,3 +119,14 @@ def test_a_pair_without_a_card_is_not_calibrated(invoke, tmp_path):
     done = invoke("pairs", "calibrate", "bare")
     assert done.exit_code == 2
     assert "has no card" in done.stderr
+
+
+@pytest.mark.parametrize("text", [None, "\n \n"])
+def test_prompts_that_are_not_there_are_refused(invoke, tmp_path, text):
+    """A missing file of prompts, or one without a prompt, is one clear error before anything is loaded."""
+    if text is not None:
+        (tmp_path / "prompts.txt").write_text(text, "utf-8")
+    done = invoke("pairs", "calibrate", "tales", "-f", str(tmp_path / "prompts.txt"))
+    assert done.exit_code == 2
+    assert "--file" in done.stderr
+    assert "Traceback" not in done.stderr
