@@ -14,7 +14,7 @@ from typing import Any
 
 from tales.config import HERE
 
-__all__ = ["Lexicon", "Noun", "Story", "compose", "expand", "held_out_topics", "invented", "lexicon", "tidy"]
+__all__ = ["Lexicon", "Noun", "Story", "compose", "expand", "held_out_topics", "lexicon", "tidy", "unheard"]
 
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
 PART = re.compile(r"<([a-z_]+)>")
@@ -103,7 +103,9 @@ def lexicon() -> Lexicon:
         for name, kind in KINDS.items()
     }
     nouns["place"] = tuple(Noun(word, "place") for word in phrases if word not in out)
-    words = {name: tuple(table[name].split()) for name in ("girls", "boys", "pets")}
+    words = {
+        name: tuple(table[name].split()) for name in ("girls", "boys", "pets", "onsets", "vowels", "codas", "endings")
+    }
     words |= {name: listed(table[name]) for name in LISTS}
     nouns["found"] = tuple(Noun(word, "thing") for word in listed(table["found"]) if word not in out)
     return Lexicon(nouns, words, phrases)
@@ -144,8 +146,20 @@ def tidy(text: str) -> str:
     return SENTENCE_START.sub(lambda found: found[1] + found[2].upper(), text)
 
 
+def unheard(rng: random.Random) -> str:
+    """Make up a noun that sounds English; words that nobody knows teach the model to look back at them."""
+    words = lexicon().words
+
+    def syllable() -> str:
+        coda = rng.choice(words["codas"]) if rng.random() < 0.6 else ""
+        return rng.choice(words["onsets"]) + rng.choice(words["vowels"]) + coda
+
+    ending = rng.choice(words["endings"]) if rng.random() < 0.8 else ""
+    return "".join(syllable() for _ in range(rng.choice((1, 1, 2)))) + ending
+
+
 def invented(rng: random.Random) -> str:
-    """Make up a word; words that nobody knows teach the model to look back at them."""
+    """Make up a name that is easy to say."""
     return "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
 
 

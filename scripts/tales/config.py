@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HERE", "Plan", "Pretraining", "Shape", "Source", "Tuning", "read_plan"]
+__all__ = ["HERE", "Plan", "Pretraining", "Shape", "Sitting", "Source", "Tuning", "read_plan"]
 
 HERE = Path(__file__).parent
 
@@ -22,12 +22,12 @@ class Shape:
     n_vocab: int
     n_context: int
     width: int
-    n_layers: int
     n_heads: int
     n_kv_heads: int
     ffn_width: int
     rope_theta: float
     norm_epsilon: float
+    n_layers: int = 0  # what the sitting says
 
     def __post_init__(self) -> None:
         if self.width % self.n_heads or self.n_heads % self.n_kv_heads or self.head_width % 2:
@@ -50,15 +50,23 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Pretraining:
-    """Hold the first stage: next-token prediction over all sources."""
+class Sitting:
+    """Hold one part of the first stage: so many steps on these sources, in a model of so many layers."""
 
+    n_layers: int  # at least as many as before; layers that are added change nothing at first
     n_steps: int
-    rows_per_step: int
-    row_length: int
-    n_long_steps: int  # the last steps read rows of the whole context, as many tokens a step; 0 = off
     n_warmup_steps: int
     n_decay_steps: int
+    n_long_steps: int  # the last steps read rows of the whole context, as many tokens a step; 0 = off
+    sources: dict[str, Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """Hold the first stage: next-token prediction over all sources, in one sitting or more."""
+
+    rows_per_step: int
+    row_length: int
     matrix_rate: float
     vector_rate: float
     weight_decay: float
@@ -86,8 +94,18 @@ class Plan:
     n_questions: int
     shape: Shape
     pretraining: Pretraining
+    sittings: tuple[Sitting, ...]
     tuning: Tuning
-    sources: dict[str, Source]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return the names of all text sources."""
+        return tuple(dict.fromkeys(name for sitting in self.sittings for name in sitting.sources))
+
+
+def read_sitting(table: dict[str, Any]) -> Sitting:
+    """Read one sitting."""
+    return Sitting(sources={name: Source(**source) for name, source in table.pop("sources").items()}, **table)
 
 
 def read_plan(path: Path = HERE / "tales.toml") -> Plan:
@@ -98,7 +116,7 @@ def read_plan(path: Path = HERE / "tales.toml") -> Plan:
             shape=Shape(**table.pop("shape")),
             pretraining=Pretraining(**table.pop("pretraining")),
             tuning=Tuning(**table.pop("tuning")),
-            sources={name: Source(**source) for name, source in table.pop("sources").items()},
+            sittings=tuple(read_sitting(sitting) for sitting in table.pop("sittings")),
             **table,
         )
     except (KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ Letters: B sequences, T positions, D width, H heads, E width of a head, V vocabu
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +130,23 @@ class Llama(nn.Module):  # type: ignore[misc, unused-ignore]
         """Return the summed cross-entropy in nats over the targets; a target of -1 does not count."""
         logits = self(ids).float().flatten(0, 1)
         return functional.cross_entropy(logits, targets.flatten(), ignore_index=-1, reduction="sum")
+
+    def deepened(self, n_layers: int) -> Llama:
+        """Return a model of more layers that computes the same: copies between the layers, silent at first.
+
+        The model grows while it learns, since a shallow one learns faster at first (progressive stacking, Gong and
+        others, ICML 2019; silent copies: Chen and others, Net2Net, arXiv 1511.05641).
+        """
+        deep = Llama(replace(self.shape, n_layers=n_layers))
+        deep.token_embd.load_state_dict(self.token_embd.state_dict())
+        deep.output_norm.load_state_dict(self.output_norm.state_dict())
+        origins = [layer * self.shape.n_layers // n_layers for layer in range(n_layers)]
+        for layer, origin in enumerate(origins):
+            deep.blk[layer].load_state_dict(self.blk[origin].state_dict())
+            if origin in origins[:layer]:
+                nn.init.zeros_(deep.blk[layer].attn_output.weight)
+                nn.init.zeros_(deep.blk[layer].ffn_down.weight)
+        return deep
 
     @property
     def n_parameters(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from tokenizers import Tokenizer
 from tales import tokenizer as bpe
 from tales.card import DATA, update_card
 from tales.config import Plan
-from tales.corpus import Corpus, read_corpus
+from tales.corpus import Corpus, holds_dropped_word, read_corpus
 from tales.export import ROLES, export
 from tales.model import Llama
 from tales.requests import careless, conversation, titled
-from tales.rows import Answers, draw_answers, draw_rows, long_rows, open_shelf, store
+from tales.rows import Answers, Shelf, draw_answers, draw_rows, long_rows, open_shelf, store
 from tales.train import Report, Stage, held_out_nats, run
 
 __all__ = ["Loss", "Work", "load_model", "losses", "make_answers", "prepare", "pretrain", "publish", "tune"]
@@ -68,6 +68,8 @@ def prepare(plan: Plan, work: Work, folder: Path, corpus: Corpus | None = None) 
     texts = {name: documents for name, documents in corpus.train.items() if name != "answers"}
     texts["composed"] = [titled(rng) for _ in range(plan.n_composed)]
     texts["questions"] = corpus.train["answers"] + [careless(rng, natural) for _ in range(plan.n_questions)]
+    for name in ("composed", "questions"):
+        texts[name] = [document for document in texts[name] if not holds_dropped_word(document)]
     for documents in texts.values():
         rng.shuffle(documents)
     tokenizer = bpe.learn(vocabulary_sample(texts), plan.shape.n_vocab)
@@ -115,17 +117,17 @@ def make_answers(plan: Plan, work: Work) -> None:
         )
 
 
-def new_model(plan: Plan) -> Llama:
+def new_model(plan: Plan, n_layers: int) -> Llama:
     """Return an untrained model; the seed fixes its weights."""
     torch.manual_seed(plan.seed)
-    model = Llama(plan.shape)
+    model = Llama(replace(plan.shape, n_layers=n_layers))
     model.to(device())
     return model
 
 
-def load_model(plan: Plan, path: Path) -> Llama:
-    """Read a model's weights."""
-    model = new_model(plan)
+def load_model(plan: Plan, path: Path, n_layers: int = 0) -> Llama:
+    """Read a model's weights; 0 layers = as many as after the last sitting."""
+    model = new_model(plan, n_layers or plan.sittings[-1].n_layers)
     model.load_state_dict(load_file(path))
     return model
 
@@ -136,27 +138,42 @@ def save_model(model: Llama, path: Path) -> None:
 
 
 def pretrain(plan: Plan, work: Work) -> Iterator[Report]:
-    """Train the base model and report each step."""
+    """Train the base model, sitting by sitting, and report each step."""
+    shelves = {name: open_shelf(work.file(f"{name}.npz")) for name in plan.sources}
+    before: Path | None = None
+    for number, sitting in enumerate(plan.sittings, 1):
+        after = work.file(f"sitting-{number}.safetensors")
+        if not after.exists():
+            model = new_model(plan, sitting.n_layers)
+            if before:
+                model = load_model(plan, before, plan.sittings[number - 2].n_layers).deepened(sitting.n_layers)
+            yield from sit(plan, number, shelves, model.to(device()), work.file(f"sitting-{number}.pt"))
+            save_model(model, after)
+        before = after
+    assert before is not None, "a plan has at least one sitting"
+    work.file("base.safetensors").write_bytes(before.read_bytes())
+
+
+def sit(plan: Plan, number: int, shelves: dict[str, Shelf], model: Llama, checkpoint: Path) -> Iterator[Report]:
+    """Train through one sitting and report each step."""
+    sitting = plan.sittings[number - 1]
     stage = Stage(
-        "pretrain",
-        plan.pretraining.n_steps,
-        plan.pretraining.n_warmup_steps,
-        plan.pretraining.n_decay_steps,
+        f"sitting {number}",
+        sitting.n_steps,
+        sitting.n_warmup_steps,
+        sitting.n_decay_steps,
         plan.pretraining.matrix_rate,
         plan.pretraining.vector_rate,
         plan.pretraining.weight_decay,
         plan.n_workers,
         60 * plan.checkpoint_minutes,
     )
-    shelves = {name: open_shelf(work.file(f"{name}.npz")) for name in plan.sources}
 
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = draw_rows(shelves, plan.sources, plan.pretraining, plan.seed, step)
+        rows = draw_rows(shelves, sitting, plan.pretraining, plan.seed + number - 1, step)
         return rows[:, :-1], rows[:, 1:]
 
-    model = new_model(plan)
-    yield from run(model, stage, batch, work.file("pretrain.pt"))
-    save_model(model, work.file("base.safetensors"))
+    yield from run(model, stage, batch, checkpoint)
 
 
 def tune(plan: Plan, work: Work) -> Iterator[Report]:
@@ -251,10 +268,10 @@ def publish(plan: Plan, work: Work, out: Path) -> None:
             "n_vocab": plan.shape.n_vocab,
             "n_parameters": models["base"].n_parameters,
             "n_context": plan.shape.n_context,
-            "shape": asdict(plan.shape),
+            "shape": asdict(models["base"].shape),
             "data": data,
             "n_tokens_seen": {
-                "base": n_tokens_seen(work.file("pretrain.pt")),
+                "base": sum(n_tokens_seen(path) for path in work.folder.glob("sitting-*.pt")),
                 "aligned": n_tokens_seen(work.file("tune.pt")),
             },
             "losses": losses_of,

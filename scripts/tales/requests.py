@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tales.compose import Noun, Story, compose, expand, invented, lexicon, tidy
+from tales.compose import Noun, Story, compose, expand, held_out_topics, lexicon, tidy, unheard
 from tales.config import HERE
 
 __all__ = ["Conversation", "Turn", "careless", "conversation", "question_frame", "titled", "topic_of"]
@@ -45,19 +45,31 @@ def wordings() -> dict[str, Any]:
 
 
 def topic_of(rng: random.Random, *kinds: str) -> Noun:
-    """Draw a topic; things and animals come most often, some with an adjective."""
-    nouns = lexicon().nouns
-    kind = rng.choice(kinds or KINDS)
-    if kind in ("animal", "thing") and rng.random() < 0.05:
-        return Noun(invented(rng), kind)
-    noun = rng.choice(nouns[kind])
-    if kind in ("animal", "thing", "person", "found") and " " not in noun.word and rng.random() < 0.25:
-        words = lexicon().words
-        adjective = rng.choice(
-            words["colours"] + words["looks"] if noun.kind == "thing" else words["traits"] + words["sizes"]
-        )
-        noun = Noun(f"{adjective} {noun.word}", noun.kind)
-    return noun
+    """Draw a topic that is not held out; things and animals come most often.
+
+    Most topics are no words of a list but made from some: an adjective before a noun, two nouns, a word that nobody
+    knows. There is no end of them, so they cannot be learned by heart: they teach to look back at what was asked.
+    """
+    topic = made_topic(rng, rng.choice(lexicon().nouns[rng.choice(kinds or KINDS)]))
+    return topic_of(rng, *kinds) if topic.word in held_out_topics() else topic
+
+
+def made_topic(rng: random.Random, noun: Noun) -> Noun:
+    """Return a noun as it is, or make something rarer of it."""
+    nouns, words = lexicon().nouns, lexicon().words
+    if noun.kind not in ("animal", "thing", "person") or " " in noun.word:
+        return noun
+    form = rng.random()
+    if form < 0.25:
+        of_things = words["colours"] + words["looks"]
+        adjective = rng.choice(of_things if noun.kind == "thing" else words["traits"] + words["sizes"])
+        return Noun(f"{adjective} {noun.word}", noun.kind)
+    if form < 0.45:
+        other = rng.choice(nouns[rng.choice(("animal", "thing", "thing", "found", "uncountable"))])
+        return Noun(f"{other.word.split()[-1]} {noun.word}", noun.kind)
+    if form < 0.6:
+        return Noun(unheard(rng), noun.kind)
+    return Noun(f"{unheard(rng)} {noun.word}", noun.kind) if form < 0.65 else noun
 
 
 def slots(rng: random.Random, topic: Noun, other: Noun | None = None, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tales.config import Pretraining, Source
+from tales.config import Pretraining, Sitting, Source
 
 __all__ = ["Answers", "Shelf", "draw_answers", "draw_rows", "long_rows", "open_shelf", "store"]
 
@@ -63,15 +63,15 @@ def shares(sources: dict[str, Source], progress: float) -> NDArray[np.float64]:
 
 
 def draw_rows(
-    shelves: dict[str, Shelf], sources: dict[str, Source], plan: Pretraining, seed: int, step: int
+    shelves: dict[str, Shelf], sitting: Sitting, plan: Pretraining, seed: int, step: int
 ) -> Ids:  # -> [B, T + 1]
     """Draw the rows of a step; rows of short documents begin with a document, rows of books anywhere."""
-    long = plan.n_steps - step <= plan.n_long_steps
+    long = sitting.n_steps - step <= sitting.n_long_steps
     length = plan.row_length * (2 if long else 1)
     n_rows = plan.rows_per_step // (2 if long else 1)
     rng = np.random.default_rng((seed, step))
-    names = list(sources)
-    chosen = rng.choice(len(names), size=n_rows, p=shares(sources, step / plan.n_steps))
+    names = list(sitting.sources)
+    chosen = rng.choice(len(names), size=n_rows, p=shares(sitting.sources, step / sitting.n_steps))
     rows = np.empty((n_rows, length + 1), dtype=np.int64)
     for row, which in enumerate(chosen):
         shelf = shelves[names[which]]

@@ -20,9 +20,10 @@ for library in ("tokenizers", "safetensors", "gguf"):
 from tales import tokenizer as bpe  # noqa: E402
 from tales.card import read_card, update_card  # noqa: E402
 from tales.compose import compose, held_out_topics, lexicon  # noqa: E402
-from tales.config import Plan, Pretraining, Shape, Source, Tuning, read_plan  # noqa: E402
+from tales.config import Plan, Pretraining, Shape, Sitting, Source, Tuning, read_plan  # noqa: E402
 from tales.corpus import Corpus, clean_book, holds_dropped_word  # noqa: E402
 from tales.export import ROLES, export  # noqa: E402
+from tales.model import Llama  # noqa: E402
 from tales.pipeline import Work, load_model, prepare, pretrain, publish, tune  # noqa: E402
 from tales.requests import Conversation, Turn, careless, conversation  # noqa: E402
 
@@ -33,11 +34,15 @@ PLAN = Plan(
     checkpoint_minutes=0.0,
     n_composed=40,
     n_questions=20,
-    shape=Shape(400, 128, 32, 2, 2, 1, 64, 10000.0, 1e-5),
-    pretraining=Pretraining(8, 4, 32, 2, 2, 3, 0.02, 0.003, 0.05),
+    shape=Shape(400, 128, 32, 2, 1, 64, 10000.0, 1e-5),
+    pretraining=Pretraining(4, 32, 0.02, 0.003, 0.05),
+    sittings=(
+        Sitting(2, 5, 2, 3, 0, {name: Source(1.0, 1.0) for name in SOURCES}),
+        Sitting(3, 3, 1, 2, 2, {"composed": Source(1.0, 0.5), "questions": Source(0.0, 0.5)}),
+    ),
     tuning=Tuning(6, 256, 1, 1e-3, 100),
-    sources={name: Source(1.0, 1.0) for name in SOURCES},
 )
+N_PRETRAINING = sum(sitting.n_steps for sitting in PLAN.sittings)
 
 
 def told(n: int, seed: int) -> list[str]:
@@ -61,7 +66,9 @@ def trained(folder: Path, stops: tuple[int, ...] = ()) -> Work:
             reports = stage(PLAN, work)
             assert len(list(islice(reports, stop))) == stop
             reports.close()  # type: ignore[attr-defined]
-        assert list(stage(PLAN, work))[-1].step in {PLAN.pretraining.n_steps, PLAN.tuning.n_steps}
+        assert list(stage(PLAN, work))[-1].step in {sitting.n_steps for sitting in PLAN.sittings} | {
+            PLAN.tuning.n_steps
+        }
     return work
 
 
@@ -89,11 +96,21 @@ def test_a_resumed_run_ends_with_the_same_weights(work: Work, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    """Sixty steps on a handful of stories end well below the loss of the first step."""
-    plan = replace(PLAN, pretraining=replace(PLAN.pretraining, n_steps=60))
+    """A hundred and twenty steps on a handful of stories end well below the loss of the first step."""
+    plan = replace(PLAN, sittings=(replace(PLAN.sittings[0], n_steps=120),))
     prepare(plan, Work(tmp_path), Path(), tiny_corpus())
     reports = list(pretrain(plan, Work(tmp_path)))
     assert reports[-1].nats_per_token < 0.8 * reports[0].nats_per_token
+
+
+def test_a_model_that_grows_computes_the_same() -> None:
+    """Added layers change no logit before they are trained, whatever the number of layers."""
+    model = Llama(replace(PLAN.shape, n_layers=2))
+    ids = torch.arange(24).reshape(2, 12)
+    for n_layers in (2, 3, 5):
+        deep = model.deepened(n_layers)
+        assert len(deep.blk) == n_layers
+        assert torch.equal(deep(ids), model(ids))
 
 
 @pytest.mark.slow
@@ -104,7 +121,7 @@ def test_publishing_writes_both_files_and_keeps_what_others_wrote(work: Work, tm
     card = read_card(tmp_path / "card.json")
     assert card["calibration"] == [1, 2]
     assert all((tmp_path / name).stat().st_size > 0 for name in card["files"].values())
-    assert card["n_tokens_seen"]["base"] == PLAN.pretraining.n_steps * 4 * 32
+    assert card["n_tokens_seen"]["base"] == N_PRETRAINING * 4 * 32
     assert set(card["losses"]["aligned"]) == {"novels", "tales", "tinystories", "answers"}
 
 
