@@ -58,6 +58,8 @@ class Sitting:
     n_warmup_steps: int
     n_decay_steps: int
     n_long_steps: int  # the last steps read rows of the whole context, as many tokens a step; 0 = off
+    matrix_rate: float
+    vector_rate: float
     sources: dict[str, Source]
 
 
@@ -67,8 +69,6 @@ class Pretraining:
 
     rows_per_step: int
     row_length: int
-    matrix_rate: float
-    vector_rate: float
     weight_decay: float
 
 

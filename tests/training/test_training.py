@@ -35,10 +35,10 @@ PLAN = Plan(
     n_composed=40,
     n_questions=20,
     shape=Shape(400, 128, 32, 2, 1, 64, 10000.0, 1e-5),
-    pretraining=Pretraining(4, 32, 0.02, 0.003, 0.05),
+    pretraining=Pretraining(4, 32, 0.05),
     sittings=(
-        Sitting(2, 5, 2, 3, 0, {name: Source(1.0, 1.0) for name in SOURCES}),
-        Sitting(3, 3, 1, 2, 2, {"composed": Source(1.0, 0.5), "questions": Source(0.0, 0.5)}),
+        Sitting(2, 5, 2, 3, 0, 0.02, 0.003, {name: Source(1.0, 1.0) for name in SOURCES}),
+        Sitting(3, 3, 1, 2, 2, 0.006, 0.001, {"composed": Source(1.0, 0.5), "questions": Source(0.0, 0.5)}),
     ),
     tuning=Tuning(6, 256, 1, 1e-3, 100),
 )
