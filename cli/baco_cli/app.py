@@ -166,6 +166,7 @@ COMMANDS: dict[str, Place] = {
     "run": Place("baco_cli.run", "Write one answer, or several.", "Write"),
     "chat": Place("baco_cli.chat.command", "Talk, with the dial in your hand.", "Write"),
     "compare": Place("baco_cli.compare", "See base, aligned and both together side by side.", "Write"),
+    "measure": Place("baco_cli.measure", "Measure how diverse and how good answers are.", "Look"),
     "pairs": Place("baco_cli.pairs", "List, add and check pairs of models.", "Look"),
     "doctor": Place("baco_cli.doctor", "Find out whether everything is as it should be.", "Look"),
 }

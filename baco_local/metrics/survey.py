@@ -1,0 +1,156 @@
+"""From answers to findings: both views of length, every metric per prompt, intervals, and one file against another.
+
+What models say comes in through callables that complete an answer set; opens no file and no model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+
+from baco_local.metrics.answer_files import Answered, AnswerFile, dealt
+from baco_local.metrics.base import AnswerSet, Group
+from baco_local.metrics.constraints import share_met
+from baco_local.metrics.definitions import DIVERSITY, METRICS, measure
+from baco_local.metrics.intervals import Difference, Interval, mean_interval, paired_difference
+from baco_local.metrics.quality import deciles, scores_of
+from baco_local.metrics.texts import cut_alike, words
+
+__all__ = ["Annotate", "Finding", "Survey", "View", "survey"]
+
+Annotate: TypeAlias = Callable[[AnswerSet], AnswerSet]
+"""Return an answer set with something more known about it: vectors, classes, rewards ..."""
+
+
+class View(StrEnum):
+    """How much of each answer a metric sees."""
+
+    MATCHED = "matched"  # cut to comparable lengths: the headline
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One metric in one view, for every file."""
+
+    metric: str
+    view: View
+    values: tuple[tuple[float | None, ...], ...]  # per file, per set of answers
+    intervals: tuple[Interval, ...]  # per file
+    difference: Difference | None  # second file - first; None for one file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Everything that was found."""
+
+    findings: tuple[Finding, ...]
+    keys: tuple[str, ...]  # of the sets that diversity was measured in: prompts, or deals
+    prompt_keys: tuple[str, ...]  # of the prompts that quality was measured on
+    share_cut: tuple[float, ...]  # per file: answers that lost words in the matched view
+    n_words_known: int
+
+
+def survey(
+    files: Sequence[AnswerFile],
+    *,
+    across: int | None = None,
+    meaning: Sequence[Annotate] = (),
+    quality: Sequence[Annotate] = (),
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Survey:
+    """Measure one file, or two with the same prompts in the same order.
+
+    Args:
+        files: the answers; a second file is compared with the first.
+        across: None = sets are the answers to one prompt; a number = sets of so many answers to different prompts.
+        meaning: completes sets for semantic metrics, in both views.
+        quality: completes the uncut sets for metrics of quality.
+        n_resamples: of the bootstrap.
+        seed: of the bootstrap and of the deal.
+
+    """
+    units = [each.prompts if across is None else dealt(each.prompts, across, seed) for each in files]
+    n_known = len(
+        {word for each in files for answered in each.prompts for text in answered.texts for word in words(text)}
+    )
+    findings: list[Finding] = []
+
+    def add(view: View, sets: Sequence[Sequence[AnswerSet]], groups: Sequence[Group]) -> None:
+        measured = [[measure(each, groups) for each in own] for own in sets]
+        for name, metric in METRICS.items():
+            if metric.group in groups:
+                values = tuple(tuple(row[name] for row in own) for own in measured)
+                findings.append(_finding(name, view, values, n_resamples, seed))
+
+    cut = [cut_alike([own[place].texts for own in units]) for place in range(len(units[0]))]
+    raw = [[_set(answered, answered.texts, n_known) for answered in own] for own in units]
+    matched = [
+        [_set(answered, short[number], n_known) for answered, (short, _) in zip(own, cut, strict=True)]
+        for number, own in enumerate(units)
+    ]
+    add(View.MATCHED, _completed(matched, meaning), DIVERSITY)
+    add(View.RAW, _completed(raw, meaning), DIVERSITY)
+    whole = [[_held_to_account(answered, n_known) for answered in each.prompts] for each in files]
+    whole = _scored(_completed(whole, [*quality, *(() if across else meaning)]))
+    add(View.RAW, whole, (Group.QUALITY, Group.BOTH, Group.SHAPE))
+    return Survey(
+        findings=tuple(finding for finding in findings if any(each.n_used for each in finding.intervals)),
+        keys=tuple(each.key for each in units[0]),
+        prompt_keys=tuple(each.key for each in files[0].prompts),
+        share_cut=tuple(float(np.mean([shares[number] for _, shares in cut])) for number in range(len(files))),
+        n_words_known=n_known,
+    )
+
+
+def _set(answered: Answered, texts: Sequence[str], n_known: int) -> AnswerSet:
+    return AnswerSet(texts=tuple(texts), prompt=answered.prompt, n_words_known=n_known, ended=answered.ended)
+
+
+def _held_to_account(answered: Answered, n_known: int) -> AnswerSet:
+    wanted = answered.asked
+    met = [share_met(wanted, text, ended=ended) for text, ended in zip(answered.texts, answered.ended, strict=True)]
+    return dataclasses.replace(_set(answered, answered.texts, n_known), constraints_met=tuple(met))
+
+
+def _completed(sets: Sequence[Sequence[AnswerSet]], annotators: Sequence[Annotate]) -> list[list[AnswerSet]]:
+    def completed(answers: AnswerSet) -> AnswerSet:
+        for annotate in annotators:
+            answers = annotate(answers)
+        return answers
+
+    return [[completed(each) for each in own] for own in sets]
+
+
+def _scored(sets: list[list[AnswerSet]]) -> list[list[AnswerSet]]:
+    """Give empty answers the worst reward seen, and turn rewards into scores of 1 to 10 by the first file's deciles."""
+    seen = [[r for each in own for r in each.rewards or () if r is not None] for own in sets]
+    if not seen[0]:
+        return sets
+    worst, cuts = min(map(min, filter(None, seen))), deciles(seen[0])
+
+    def scored(answers: AnswerSet) -> AnswerSet:
+        if answers.rewards is None:
+            return answers
+        rewards = tuple(worst if reward is None else reward for reward in answers.rewards)
+        return dataclasses.replace(answers, rewards=rewards, scores=scores_of(rewards, cuts))
+
+    return [[scored(each) for each in own] for own in sets]
+
+
+def _finding(
+    name: str, view: View, values: tuple[tuple[float | None, ...], ...], n_resamples: int, seed: int
+) -> Finding:
+    return Finding(
+        metric=name,
+        view=view,
+        values=values,
+        intervals=tuple(mean_interval(own, n_resamples=n_resamples, seed=seed) for own in values),
+        difference=paired_difference(*values, n_resamples=n_resamples, seed=seed) if len(values) == 2 else None,
+    )
