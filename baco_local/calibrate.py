@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from importlib.resources import files
 
+from baco_local.config import ScheduleName
 from baco_local.pair import Job, Pair
 from baco_local.routing.base import Route, Router, StepView, as_route
 from baco_local.routing.dial import ROUTERS, Calibration, LockName, Observation, joined, observe, thresholds_from
@@ -74,7 +75,8 @@ def _watch(
         seen.append(observe(step))
         return as_route(router(step), step.position)
 
-    settings = pair.settings.turn({"router": watch, "diversity": 5, "threshold": None, "max_tokens": n_tokens})
+    turned = {"router": watch, "diversity": 5, "threshold": None, "max_tokens": n_tokens}
+    settings = pair.settings.turn(turned | {"schedule": ScheduleName.LOCKSTEP})  # both rows are looked at anyway
     started_s = time.monotonic()
     for first in range(0, len(prompts), pair.n_parallel):
         places = range(first, min(first + pair.n_parallel, len(prompts)))

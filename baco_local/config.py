@@ -18,12 +18,14 @@ __all__ = [
     "CacheType",
     "ContentFrom",
     "DecodeOptions",
+    "EndCheck",
     "FlashAttention",
     "Guards",
     "LoadOptions",
     "Offload",
     "OffloadKind",
     "PairFiles",
+    "ScheduleName",
     "StopRule",
     "Uncertainty",
     "check_seed",
@@ -141,6 +143,20 @@ class StopRule(StrEnum):
     EITHER = "either"
 
 
+class EndCheck(StrEnum):
+    """Where a word starts, is it looked up whether aligned wants to end its turn? OURS."""
+
+    WORD = "word"  # wherever a word starts
+    SENTENCE = "sentence"  # only behind what ends a sentence or a line: wakes the aligned model less often
+
+
+class ScheduleName(StrEnum):
+    """When the two models read; every schedule says the same tokens."""
+
+    LOCKSTEP = "lockstep"  # both models read every token
+    LAZY = "lazy"  # a model reads when its row is needed, and then everything that it has missed
+
+
 class ContentFrom(StrEnum):
     """Whose token the punctuation and function-word locks watch; OURS, open in arXiv 2511.05650."""
 
@@ -179,6 +195,7 @@ class DecodeOptions:
     joiners: bool = True  # 't, -known, .14 continue a word
     start: Role = Role.ALIGNED
     stop_rule: StopRule = StopRule.ALIGNED
+    end_check: EndCheck = EndCheck.WORD
     content_from: ContentFrom | None = None  # None = the router's own default
     uncertainty: Uncertainty = Uncertainty.BASE
     guards: Guards = field(default_factory=Guards)
@@ -187,6 +204,7 @@ class DecodeOptions:
     ignore_end: bool = False  # never end a turn: for benchmarks
     detail: Detail = Detail.ROUTE
     n_rivals: int = 0  # top lists recorded per side when detail is SIDES; 0 = none
+    schedule: ScheduleName = ScheduleName.LOCKSTEP
 
     def __post_init__(self) -> None:
         """Refuse values that no decode can use."""

@@ -323,7 +323,7 @@ class Pair:
         sampler = Sampler(aligned, self._chain, {} if base == aligned else {Role.BASE: base})
         for spoken in job.begun:
             sampler.accept(spoken.id)
-        return Task(sequence, sampler, self._cast(sequence, sampler, settings), SCHEDULES["lockstep"])
+        return Task(sequence, sampler, self._cast(sequence, sampler, settings), SCHEDULES[decode.schedule])
 
     def _check_grammar(self, settings: Settings, job: Job) -> None:
         """A grammar binds the text, which both models share, from its first token on."""

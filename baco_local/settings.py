@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypedDict
 
-from baco_local.config import BoundaryRule, ContentFrom, DecodeOptions, Guards, StopRule, Uncertainty
+from baco_local.config import (
+    BoundaryRule,
+    ContentFrom,
+    DecodeOptions,
+    EndCheck,
+    Guards,
+    ScheduleName,
+    StopRule,
+    Uncertainty,
+)
 from baco_local.errors import UsageError
 from baco_local.routing.base import Router
 from baco_local.sampling.steps import SamplingOptions
@@ -34,6 +43,7 @@ class Knobs(TypedDict, total=False):
     joiners: bool
     start: Role
     stop_rule: StopRule
+    end_check: EndCheck
     content_from: ContentFrom | None
     uncertainty: Uncertainty
     guards: Guards
@@ -42,6 +52,7 @@ class Knobs(TypedDict, total=False):
     ignore_end: bool
     detail: Detail
     n_rivals: int
+    schedule: ScheduleName
     frame: str
     temperature: float
     dynatemp_range: float
@@ -146,9 +157,11 @@ CHOICES: dict[str, type[StrEnum]] = {
     "boundary": BoundaryRule,
     "start": Role,
     "stop_rule": StopRule,
+    "end_check": EndCheck,
     "content_from": ContentFrom,
     "uncertainty": Uncertainty,
     "detail": Detail,
+    "schedule": ScheduleName,
 }
 DECODE_KNOBS = frozenset(f.name for f in dataclasses.fields(DecodeOptions)) - {"router"}
 SAMPLING_KNOBS = frozenset(f.name for f in dataclasses.fields(SamplingOptions))

@@ -15,6 +15,7 @@ from baco_local.assemble import chain_builder
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.catalog import PairCard
 from baco_local.pair import Pair
+from baco_local.sampling.sampler import Build
 from baco_local.text.chat import ChatTemplate
 from baco_local.text.shared import share
 from baco_local.text.vocab import TokenKind, Vocab
@@ -190,6 +191,7 @@ class ScriptedModel:
         self._script = script
         self._n_cells = n_cells if n_cells is not None else n_ctx * n_sequences
         self._read: list[list[int]] = [[] for _ in range(n_sequences)]
+        self._lent: list[Rows] = []  # handed out by the last feed; the next one spoils them, as llama.cpp's memory is
 
     def feed(self, feeds: Sequence[Feed]) -> list[Rows]:
         """Read ids and return rows.
@@ -204,7 +206,9 @@ class ScriptedModel:
         if sum(map(len, self._read)) + sum(len(feed.ids) for feed in feeds) > self._n_cells:
             raise CacheFull(f"the scripted cache has {self._n_cells} cells")
         self.n_feeds += 1
-        rows = []
+        for lent in self._lent:
+            lent.fill(np.nan)
+        self._lent = rows = []
         for feed in feeds:
             read = self._read[feed.sequence]
             assert feed.position == len(read), f"sequence {feed.sequence} holds {len(read)}, not {feed.position}"
@@ -249,6 +253,7 @@ def scripted_pair(
     can_rewind: bool = True,
     name: str = "scripted",
     card: PairCard | None = None,
+    build: Build | None = None,
 ) -> Pair:
     """Return a pair of scripted models; without scripts, two lively ones over a few words that end at some point.
 
@@ -272,7 +277,7 @@ def scripted_pair(
     return Pair(
         models,
         share(dict.fromkeys(Role, vocab)),
-        chain_builder(None, len(vocab)),
+        build or chain_builder(None, len(vocab)),
         name=name,
         card=card or PairCard(name=name),
         template=ChatTemplate(TEMPLATE),

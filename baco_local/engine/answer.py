@@ -72,6 +72,7 @@ class Usage:
     n_prompt: Mapping[Role, int]  # tokens of each model's prompt
     n_prompt_cached: Mapping[Role, int]  # of these, how many were in the KV cache already
     n_decoded: Mapping[Role, int]  # answer tokens that each model has read
+    n_decodes: Mapping[Role, int]  # in how many decodes; one per token but the first, where a model misses none
     elapsed_s: float
     first_token_s: float | None
 

@@ -11,7 +11,7 @@ from baco_local.engine.sequence import Sequence
 from baco_local.engine.voice import BlendVoice, SoloVoice, SwitchVoice
 from baco_local.errors import UsageError
 from baco_local.routing.blends import BLENDS
-from baco_local.routing.dial import Calibration, Dial, dial_of, find_router
+from baco_local.routing.dial import ROUTERS, Calibration, Dial, dial_of, find_router
 from baco_local.routing.rules import Signals
 from baco_local.sampling.sampler import Sampler
 from baco_local.scheduling.base import Voice
@@ -48,9 +48,10 @@ def cast(
     dial = find_dial(settings)
     signals = Signals(decode.content_from, decode.uncertainty)
     if decode.threshold is not None:
-        return SwitchVoice(sequence, sampler, dial.at_threshold(decode.threshold, signals))
-    known = calibration() if dial.calibrated else None
-    return SwitchVoice(sequence, sampler, dial.at(decode.diversity, known, signals))
+        router = dial.at_threshold(decode.threshold, signals)
+    else:
+        router = dial.at(decode.diversity, calibration() if dial.calibrated else None, signals)
+    return SwitchVoice(sequence, sampler, router, in_steps=ROUTERS.get(dial.name) is dial)
 
 
 def find_dial(settings: Settings) -> Dial:

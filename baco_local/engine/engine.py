@@ -51,7 +51,7 @@ class _Turn:
     @property
     def reading(self) -> bool:
         """Return whether a prompt is still being read."""
-        return not self.lanes or any(len(lane.read) < len(lane.prompt) - 1 for lane in self.lanes.values())
+        return not self.lanes or any(lane.agreed < len(lane.prompt) - 1 for lane in self.lanes.values())
 
     @property
     def complete(self) -> bool:
@@ -113,7 +113,7 @@ class Engine:
         if turn is None:
             return 0.0 if task in self._waiting else 1.0
         total = sum(len(lane.prompt) for lane in turn.lanes.values())
-        return sum(min(len(lane.read), len(lane.prompt)) for lane in turn.lanes.values()) / max(1, total)
+        return sum(min(lane.agreed, len(lane.prompt)) for lane in turn.lanes.values()) / max(1, total)
 
     def step(self) -> list[tuple[Task, Token]]:
         """Decode once for every live task, and return the tokens whose text is settled."""
@@ -206,7 +206,7 @@ class Engine:
 
     def _read(self) -> None:
         """Let each model read what the open asks want of it: first planned, then decoded one right after the other."""
-        awaited = () if self.can_cut else tuple(turn for turn in self._turns if self._is_awaited(turn))
+        awaited = tuple(turn for turn in self._turns if self._is_awaited(turn)) if self._waiting else ()
         plans = {role: self._plan(role, awaited) for role in self.models}
         found: dict[Role, list[Rows]] = {}
         with suppress(Interrupted):
@@ -216,15 +216,17 @@ class Engine:
         for role, all_rows in found.items():
             for (turn, i, lane, feed, whole), rows in zip(plans[role], all_rows, strict=True):
                 sequence = turn.task.sequence
-                sequence.n_decoded[role] += self._lanes[role].has_read(lane, feed, len(sequence.ids))
+                n_read = self._lanes[role].has_read(lane, feed, len(sequence.ids))
+                sequence.n_decoded[role] += n_read
+                sequence.n_decodes[role] += n_read > 0
                 if whole:
                     turn.found[i] = rows
 
     def _plan(self, role: Role, awaited: Collection[_Turn]) -> list[_Reading]:
         """Return what one model shall read: short backlogs first, long prompts in the room that is left.
 
-        A state that cannot be cut back has to be forked before it reads the prompt's last token, so a turn that others
-        are waiting for leaves that one out.
+        A turn that others are waiting for reads its prompt even where no ask wants that yet; all but the last token,
+        for a state that cannot be cut back has to be forked before that.
         """
         lanes, room = self._lanes[role], self.models[role].n_batch
         plan = []
@@ -234,14 +236,16 @@ class Engine:
                     lane = turn.lanes.get(role) or self._open(turn, role)
                     feed = lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)
                     plan.append(_Reading(turn, i, lane, feed, whole=True))
+        plan += (reading for turn in awaited for reading in self._unasked(turn, role))
         if len(plan) == 1 and len(plan[0].feed.ids) <= room and not awaited:
             return plan
         fitting = []
         for reading in sorted(plan, key=lambda reading: len(reading.feed.ids)):
             ids = reading.feed.ids
             n = min(len(ids), room)
-            if n == len(ids) and reading.turn in awaited and not self.models[role].can_rewind:
-                n -= 1
+            n_unread = len(reading.lane.prompt) - reading.feed.position
+            if n_unread > 0 and reading.turn in awaited and not self.models[role].can_rewind:
+                n = min(n, n_unread - 1)
             if n == len(ids):
                 fitting.append(reading)
             elif n:
@@ -249,6 +253,13 @@ class Engine:
                 fitting.append(reading._replace(feed=part, whole=False))
             room -= n
         return fitting
+
+    def _unasked(self, turn: _Turn, role: Role) -> Iterator[_Reading]:
+        """Yield what is left of a prompt but its last token, where no ask of the turn wants it."""
+        lane = turn.lanes.get(role)
+        if lane is not None and lane.agreed < len(lane.prompt) - 1 and all(ask.role is not role for ask in turn.asks):
+            feed = self._lanes[role].backlog(lane, (), (), 1)
+            yield _Reading(turn, -1, lane, feed._replace(ids=feed.ids[:-1], n_rows=0), whole=False)
 
     def _open(self, turn: _Turn, role: Role) -> Lane:
         prompt = turn.task.sequence.prompts[role]

@@ -50,6 +50,7 @@ class Sequence:
         self.cancelled = False
         self.n_cached: dict[Role, int] = dict.fromkeys(Role, 0)
         self.n_decoded: dict[Role, int] = dict.fromkeys(Role, 0)
+        self.n_decodes: dict[Role, int] = dict.fromkeys(Role, 0)
         self._guards: list[GuardEvent] = []
         self._end: Spoken | None = None
         self._tokens: list[Token] = []
@@ -114,6 +115,7 @@ class Sequence:
                 n_prompt={role: len(ids) for role, ids in self.prompts.items()},
                 n_prompt_cached=dict(self.n_cached),
                 n_decoded=dict(self.n_decoded),
+                n_decodes=dict(self.n_decodes),
                 elapsed_s=time.perf_counter() - self._started_s if self._elapsed_s is None else self._elapsed_s,
                 first_token_s=self._first_token_s,
             ),

@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from baco_local.config import BoundaryRule
+from baco_local.config import BoundaryRule, EndCheck
 from baco_local.engine.sequence import Sequence
 from baco_local.errors import BacoError, RouterError
 from baco_local.numerics import likeliest
 from baco_local.routing.base import Route, Router, RowMissingError, SideView, StepView, as_route
 from baco_local.routing.blends import Blend
-from baco_local.routing.boundary import opens_word
+from baco_local.routing.boundary import ends_sentence, opens_word
 from baco_local.routing.stops import Endings
 from baco_local.sampling.draw import Address, Stream, coin
 from baco_local.sampling.sampler import Sampler
@@ -53,15 +53,15 @@ class Moment:
 
     def draw(self, role: Role) -> int:
         """Return the token that a side says if it speaks, or raise RowMissingError."""
-        return self._sampler.pick(self._row(role), self.address(STREAMS[role]))
+        return self._sampler.pick(self.row(role), self.address(STREAMS[role]))
 
     def draw_again(self, without: Collection[int]) -> int:
         """Return what base says instead of an end of its text."""
-        return self._sampler.pick(self._row(Role.BASE), self.address(Stream.REDRAW), without)
+        return self._sampler.pick(self.row(Role.BASE), self.address(Stream.REDRAW), without)
 
     def top(self, role: Role) -> int:
         """Return the likeliest token of a side, or raise RowMissingError."""
-        self._row(role)
+        self.row(role)
         return self.sides[role].top
 
     def opens(self, token: int) -> bool:
@@ -87,7 +87,8 @@ class Moment:
         base, aligned = (self._record(role, token) for role in (Role.BASE, Role.ALIGNED))
         return Spoken(token, speaker, reason, boundary, refused, ends, base, aligned)
 
-    def _row(self, role: Role) -> Row:
+    def row(self, role: Role) -> Row:
+        """Return a side's row, or raise RowMissingError."""
         if role not in self.sides:
             raise RowMissingError(role)
         return self.sides[role].row
@@ -118,6 +119,11 @@ class SoloVoice:
         """Return the model that speaks, and behind it one whose word may not be finished."""
         return (self._role,) if self._sequence.active is self._role or not self._sequence.ids else tuple(Role)
 
+    @property
+    def needs(self) -> Collection[Role]:
+        """Return the same."""
+        return self.listens
+
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
         """Return the model's own draw."""
         for role in self.listens:
@@ -141,10 +147,16 @@ class SwitchVoice:
     too, and its draw is taken if it opens a word as well. So no word is ever spliced from two models.
     """
 
-    def __init__(self, sequence: Sequence, sampler: Sampler, router: Router) -> None:
-        self._sequence, self._sampler, self._router = sequence, sampler, router
+    def __init__(self, sequence: Sequence, sampler: Sampler, router: Router, *, in_steps: bool = False) -> None:
+        """Take the parts; ``in_steps`` = the router may be asked with one row, and again with both."""
+        self._sequence, self._sampler, self._router, self._in_steps = sequence, sampler, router, in_steps
         self._endings = Endings(sequence.vocab.stops, sequence.options.stop_rule)
         self.listens: Collection[Role] = (Role.BASE, Role.ALIGNED)
+
+    @property
+    def needs(self) -> Collection[Role]:
+        """Return the model that spoke last, for it draws first; both where both are recorded."""
+        return self.listens if self._sequence.options.detail is Detail.SIDES else (self._sequence.active,)
 
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
         """Return the next token, or the model whose row it misses."""
@@ -185,7 +197,7 @@ class SwitchVoice:
     def _route(self, moment: Moment, token: int) -> Route:
         """Return who shall speak where a word starts: the end check and the guards first, then the router."""
         sequence, guards = self._sequence, self._sequence.options.guards
-        if self._endings.claimed(moment.top(Role.ALIGNED)):
+        if self._may_be_over() and self._endings.claimed(moment.top(Role.ALIGNED)):
             return Route(Role.ALIGNED, "end near", locked=True)
         if sequence.silenced or sequence.barred:
             return Route(Role.ALIGNED, "base barred", locked=True)
@@ -193,6 +205,8 @@ class SwitchVoice:
             return Route(Role.ALIGNED, "base run", locked=True)
         if guards.role_markers and not sequence.can_cut and sequence.text.endswith("\n"):
             return Route(Role.ALIGNED, "line start", locked=True)  # a marker could not be cut back later
+        if not self._in_steps:
+            moment.row(sequence.active.other)  # or a router of the user's own would meet our RowMissingError
         step = StepView(
             moment.sides,
             sequence.vocab.pieces,
@@ -210,6 +224,10 @@ class SwitchVoice:
             raise RouterError(f"the router failed at position {step.position}: {error!r}; repair it") from error
         return as_route(answer, step.position)
 
+    def _may_be_over(self) -> bool:
+        """Return whether it is looked up here that aligned wants to end its turn."""
+        return self._sequence.options.end_check is EndCheck.WORD or ends_sentence(self._sequence.text)
+
 
 class BlendVoice:
     """Both models at once: every token is drawn from a mix of their distributions, without a word boundary.
@@ -219,7 +237,7 @@ class BlendVoice:
 
     def __init__(self, sequence: Sequence, sampler: Sampler, blend: Blend, weight: float) -> None:
         self._sequence, self._sampler, self._blend, self._weight = sequence, sampler, blend, weight
-        self.listens: Collection[Role] = (Role.BASE, Role.ALIGNED)
+        self.listens = self.needs = (Role.BASE, Role.ALIGNED)
 
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
         """Return a token of the mix; the aligned model's sampling settings and noise apply to it."""

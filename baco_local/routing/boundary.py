@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["opens_word"]
+__all__ = ["ends_sentence", "opens_word"]
 
 IN_WORDS = "'\u2019-\u2010\u2011_"  # apostrophes, hyphens, underscore between letters: don't, well-known
 IN_NUMBERS = ".,:/%"  # after a digit: 3.14, 12:30
+ENDERS = ".!?\u2026\u3002\uff01\uff1f"  # of sentences; the last three are those of Chinese and Japanese
+CLOSERS = "\"')]}*_`~\u2019\u201d\u00bb\u300d\u300f"  # what may stand behind one
 ZERO_WIDTH_JOINER = "\u200d"
 
 
@@ -44,3 +46,10 @@ def opens_word(piece: bytes, text: str, *, joiners: bool = True) -> bool:
     if first in IN_WORDS and unicodedata.category(last)[0] in "LNM":
         return False
     return not (first in IN_NUMBERS and last.isdigit())
+
+
+def ends_sentence(text: str) -> bool:
+    """Say whether a text may be over: nothing yet, or a line break or a full stop at its end, closing marks apart."""
+    tail = text[-16:]
+    body = tail.rstrip()
+    return not body or "\n" in tail[len(body) :] or body.rstrip(CLOSERS)[-1:] in tuple(ENDERS)

@@ -31,6 +31,11 @@ class Voice(Protocol):
         """Return the models whose rows it may look at."""
         ...
 
+    @property
+    def needs(self) -> Collection[Role]:
+        """Return the models without whose rows it says nothing at this position."""
+        ...
+
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
         """Return the next token, or the model whose row it misses."""
         ...

@@ -1,11 +1,15 @@
-"""Ways to let two models write one text; all of them say the same tokens."""
+"""Ways to let two models write one text; all of them say the same tokens.
+
+A schedule asks for rows and lets a voice judge them; it knows no model, no router and no clock.
+"""
 
 from __future__ import annotations
 
+from baco_local.config import ScheduleName
 from baco_local.scheduling.base import Ask, Round, Schedule, Voice
-from baco_local.types import Role
+from baco_local.types import Role, Row
 
-__all__ = ["SCHEDULES", "lockstep"]
+__all__ = ["SCHEDULES", "lazy", "lockstep"]
 
 
 def lockstep(voice: Voice) -> Round:
@@ -17,4 +21,17 @@ def lockstep(voice: Voice) -> Round:
     return (said,)
 
 
-SCHEDULES: dict[str, Schedule] = {"lockstep": lockstep}
+def lazy(voice: Voice) -> Round:
+    """Let a model read only when its row is missed; it then catches up in one batch."""
+    rows: dict[Role, Row] = {}
+    missed = tuple(voice.needs)
+    while True:
+        found = yield tuple(Ask(role) for role in missed)
+        rows |= {role: each[-1].copy() for role, each in zip(missed, found, strict=True)}  # to outlive another ask
+        said = voice.say(rows)
+        if not isinstance(said, Role):
+            return (said,)
+        missed = (said,)
+
+
+SCHEDULES: dict[ScheduleName, Schedule] = {ScheduleName.LOCKSTEP: lockstep, ScheduleName.LAZY: lazy}

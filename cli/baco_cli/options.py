@@ -28,9 +28,11 @@ from baco_local.config import (
     CacheType,
     ContentFrom,
     DecodeOptions,
+    EndCheck,
     FlashAttention,
     LoadOptions,
     Offload,
+    ScheduleName,
     StopRule,
     Uncertainty,
     check_seed,
@@ -436,6 +438,10 @@ class Writing:
         StopRule | None,
         option("--stop-rule", help="Whose end of turn ends the answer: aligned or either.", panel=WRITING),
     ] = None
+    end_check: Annotated[
+        EndCheck | None,
+        option("--end-check", help="Where aligned may want to end: at any word, or behind a sentence.", panel=WRITING),
+    ] = None
     content_from: Annotated[
         ContentFrom | None,
         option(
@@ -455,6 +461,10 @@ class Writing:
     no_guard_loops: Annotated[bool, option("--no-guard-loops", help="Let base go in circles.", panel=WRITING)] = False
     max_base_run: Annotated[
         int | None, option("--max-base-run", help="Words that base may write in a row; 0 = no limit.", panel=WRITING)
+    ] = None
+    schedule: Annotated[
+        ScheduleName | None,
+        option("--schedule", help="When the models read: lockstep or lazy; the text is the same.", panel=WRITING),
     ] = None
     ignore_eos: Annotated[
         bool, option("--ignore-eos", help="Never end by itself: for measurements.", panel=WRITING)

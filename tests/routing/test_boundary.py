@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baco_local.routing.boundary import opens_word
+from baco_local.routing.boundary import ends_sentence, opens_word
 
 TRUTH = [
     ("the sea", " beach", True),
@@ -86,3 +86,17 @@ def test_no_switch_inside_a_word(text: str, cuts: list[int], joiners: bool) -> N
 def test_a_short_tail_is_enough(text: str, piece: bytes, joiners: bool) -> None:
     """Only the last character of the text matters."""
     assert opens_word(piece, text, joiners=joiners) == opens_word(piece, text[-1:], joiners=joiners)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "The end.", "The end. ", "Is it?", "No!)", "he said.\u201d ", "milk\n", "*Fin.*", "\u5b8c\u3002"]
+)
+def test_a_text_may_be_over_behind_a_sentence_or_a_line(text: str) -> None:
+    """A full stop, closing marks behind it or not, and a line break end what could be a whole text."""
+    assert ends_sentence(text)
+
+
+@pytest.mark.parametrize("text", ["The end", "3.14", "one,", "a:", "he said \u201cno\u201d", "\u201d", "The end.\nA"])
+def test_a_text_is_not_over_within_a_sentence(text: str) -> None:
+    """Behind a word, a comma or a closing mark alone no text ends."""
+    assert not ends_sentence(text)
