@@ -9,6 +9,7 @@ BacoError                        1  failed while running
 ├── PromptTooLongError           1  a prompt that leaves no room in the context
 ├── RouterError                  1  a router that answered something else than a speaker
 ├── GrammarError                 2  a grammar or JSON schema that cannot be used
+├── OutputError                  1  a file of results that cannot be written or is held by another process
 └── BackendError                 1  llama.cpp reported a failure
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "MemoryPlanError",
     "ModelFileError",
     "ModelNotFoundError",
+    "OutputError",
     "PairError",
     "PromptTooLongError",
     "RouterError",
@@ -75,6 +77,10 @@ class GrammarError(BacoError):
     """A grammar or JSON schema that cannot be parsed, or that no token satisfies."""
 
     exit_code = 2
+
+
+class OutputError(BacoError):
+    """A file of results that cannot be written, or that another process is writing."""
 
 
 class BackendError(BacoError):

@@ -54,6 +54,7 @@ __all__ = [
     "ModelChoice",
     "Output",
     "Sampling",
+    "System",
     "Writing",
     "bias",
     "bundled",
@@ -200,7 +201,24 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class System:
+    """What stands before every conversation."""
+
+    system_prompt: Annotated[
+        str | None, per_call("--system-prompt", "-sys", help="How the answer shall be.", panel=ASKING)
+    ] = None
+    system_prompt_file: Annotated[
+        Path | None, per_call("--system-prompt-file", "-sysf", help="The same from a file.", panel=ASKING)
+    ] = None
+
+    @property
+    def system(self) -> str | None:
+        """Return the system text."""
+        return one_of("--system-prompt", self.system_prompt, self.system_prompt_file)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking(System):
     """What is asked, apart from the argument."""
 
     prompt_text: Annotated[
@@ -209,18 +227,12 @@ class Asking:
     file: Annotated[
         Path | None, per_call("--file", "-f", help="A text file that goes before the prompt.", panel=ASKING)
     ] = None
-    system_prompt: Annotated[
-        str | None, per_call("--system-prompt", "-sys", help="How the answer shall be.", panel=ASKING)
-    ] = None
-    system_prompt_file: Annotated[
-        Path | None, per_call("--system-prompt-file", "-sysf", help="The same from a file.", panel=ASKING)
-    ] = None
 
     def messages(self, argument: str | None, piped: str | None) -> list[Message]:
         """Return the conversation; its last message is what was piped in, the file and the argument, in this order."""
         if argument is not None and self.prompt_text is not None:
             raise UsageError(f"the prompt is given twice: {argument!r} and -p {self.prompt_text!r}; leave one out")
-        system = one_of("--system-prompt", self.system_prompt, self.system_prompt_file)
+        system = self.system
         file = None if self.file is None else read_text(self.file, "--file")
         last = self.prompt_text if argument is None else argument
         parts = [part.strip("\n") for part in (piped, file, last) if part is not None and part.strip()]

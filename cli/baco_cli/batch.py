@@ -1,0 +1,466 @@
+"""``baco batch``: many prompts from a file, their answers to a file, through anything that may happen at night.
+
+Decides what is asked and what is said; reading, writing and resuming are the library's (``baco_local.batch``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import psutil
+import typer
+
+from baco_cli.console import Screen
+from baco_cli.folders import pairs_file
+from baco_cli.opening import open_pair, pair_files
+from baco_cli.options import (
+    EachModel,
+    Machine,
+    ModelChoice,
+    Output,
+    Sampling,
+    System,
+    Writing,
+    bundled,
+    per_call,
+    refuse_early,
+    turned,
+)
+from baco_cli.records import plain, settings_record, versions
+from baco_cli.render import banner, show_note
+from baco_cli.stopping import stoppable
+from baco_local.assemble import DEFAULT_PAIR
+from baco_local.backend.gguf_file import check_adapter, check_model
+from baco_local.backend.machine import usable_cores
+from baco_local.batch.inputs import Checked, Input
+from baco_local.batch.items import Shard
+from baco_local.batch.manifest import Manifest, file_hash, manifest_path
+from baco_local.batch.outputs import FORMATS, Format
+from baco_local.batch.runner import Collector, run
+from baco_local.batch.session import Batch, carry_out
+from baco_local.batch.session import Output as OutputFile
+from baco_local.batch.worker import Crew, Figures, Wishes, Worker
+from baco_local.catalog import PairCard, find_pair
+from baco_local.config import LoadOptions, PairFiles
+from baco_local.errors import UsageError
+from baco_local.pair import Stream
+from baco_local.settings import Settings
+from baco_local.text.frames import FRAMES
+from baco_local.types import Role
+
+__all__ = ["Progress", "app", "batch", "progress_words"]
+
+app = typer.Typer(add_completion=False)
+
+Hands: TypeAlias = Callable[[Batch, int, list[Stream], dict[str, Any]], AbstractContextManager[Crew]]
+"""Loads whoever shall write: (what is wanted, number of answers, a list for what is being written, notes) -> crew."""
+
+BATCH, CLUSTER = "Batch", "Cluster"
+DEFAULT_SEED = 0  # the same for every shard and every resumed run, where nobody chose one
+BEAT_S = 0.2  # between two pictures of the progress on a terminal
+MINUTE_S = 60.0  # and elsewhere
+SAME_TEXT = ("detail", "n_rivals", "schedule")  # settings that leave every text as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What becomes of the rows."""
+
+    n_samples: Annotated[
+        int,
+        per_call("--num-samples", "-N", min=1, help="Answers per prompt.", panel=BATCH, show_default=False),
+    ] = 1
+    output_file: Annotated[
+        Path | None,
+        per_call("--output", "-o", help="Where rows go, each when it is finished; run again to go on.", panel=BATCH),
+    ] = None
+    flat: Annotated[bool, per_call("--flat", help="One plain object per answer.", panel=BATCH)] = False
+    format: Annotated[
+        str | None,
+        per_call("--format", help="openai (if not said), flat or noveltybench.", panel=BATCH, metavar="NAME"),
+    ] = None
+    retry_errors: Annotated[bool, per_call("--retry-errors", help="Do again what has failed.", panel=BATCH)] = False
+    mix_settings: Annotated[
+        bool,
+        per_call("--mix-settings", help="Go on in a file that was made with other settings.", panel=BATCH),
+    ] = False
+    shard: Annotated[
+        str | None, per_call("--shard", help="Only part i of n, as 2/4: one per machine.", panel=BATCH, metavar="I/N")
+    ] = None
+    no_progress: Annotated[bool, per_call("--no-progress", help="One line a minute, as on a pipe.", panel=BATCH)] = (
+        False
+    )
+    dry_run: Annotated[bool, per_call("--dry-run", help="Check everything, write nothing.", panel=BATCH)] = False
+
+    @property
+    def chosen_format(self) -> Format:
+        """Return how answers are written."""
+        if self.flat and self.format not in {None, "flat"}:
+            raise UsageError(f"--flat and --format {self.format} exclude each other; leave one out")
+        name = "flat" if self.flat else (self.format or "openai")
+        if name not in FORMATS:
+            raise UsageError(f"--format {name!r} is not known; it can be {', '.join(FORMATS)}")
+        return FORMATS[name]
+
+
+@app.command()
+@bundled
+def batch(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="Prompts: a line of text each, or JSON lines; - = from a pipe."),
+    ] = None,
+    *,
+    rows: Rows,
+    system: System,
+    writing: Writing,
+    models: ModelChoice,
+    sampling: Sampling,
+    machine: Machine,
+    each: EachModel,
+    output: Output,
+) -> None:
+    """Write answers to many prompts, into a file.
+
+    A row of FILE is plain text, {"prompt"} or {"messages"} with an "id" if you like, or a line of an OpenAI batch.
+    The whole FILE is checked first. Every finished answer is one line of the output at once, so nothing is lost if
+    the run ends early: the same command goes on where it stopped. docs/batch.md tells the rest.
+    """
+    screen = output.screen()
+    refuse_early(writing, sampling, each)
+    shard = Shard() if rows.shard is None else Shard.parse(rows.shard)
+    with ExitStack() as files:
+        given = files.enter_context(opened(source))
+        refuse_overwriting(source, rows.output_file)
+        checked = given.check()
+        if checked.ignored:
+            show_note(screen, f"fields that do nothing here: {', '.join(checked.ignored)}")
+        chosen, card = chosen_pair(models)
+        hashes = model_hashes(chosen)
+        wishes = Wishes(settings=turned(Settings().turn(card.sampling), writing, sampling, each), system=system.system)
+        seed = chosen_seed(sampling, rows.output_file)
+        both = machine.load_options()
+        loaded = {role: each.load_options(role, both) or both for role in Role}
+        wanted = Batch(
+            source=given,
+            format=rows.chosen_format,
+            pair=chosen.name,
+            wishes=wishes,
+            seed=seed,
+            n_samples=rows.n_samples,
+            shard=shard,
+            made_with=made_with(chosen, hashes, wishes, seed, loaded, rows),
+        )
+        if rows.dry_run:
+            n_total = sum(1 for _ in wanted.items())
+            screen.say(f"{count(checked.n_rows, 'row')}, {count(n_total, 'answer')} wanted; nothing was written")
+            return
+        about = about_run(wanted, checked, source)
+        hands = local_crew(models, machine, each, screen, verbose=output.verbose)
+        if rows.output_file is None:
+            to_stdout(wanted, hands, screen, about, calm=rows.no_progress)
+        else:
+            to_file(wanted, rows, hands, screen, about, as_json=output.json)
+
+
+class Progress:
+    """How far the work is: one line that is written over on a terminal, a line a minute elsewhere."""
+
+    def __init__(self, screen: Screen, n_total: int, n_before: int, *, calm: bool) -> None:
+        """Take the number of answers in all, and of those that were there before."""
+        self._screen, self._n_total, self._n_before = screen, n_total, n_before
+        self._live = screen.err.is_terminal and not screen.err.is_dumb_terminal and not calm
+        self._started_s = self._said_s = time.perf_counter()
+        self._gone = False  # nobody reads stderr any more
+
+    def __call__(self, collector: Collector, figures: Callable[[], Figures]) -> None:
+        """Show where the work stands, if it is time to."""
+        now_s = time.perf_counter()
+        if now_s - self._said_s < (BEAT_S if self._live else MINUTE_S) or self._gone:
+            return
+        self._said_s = now_s
+        words = progress_words(
+            self._n_before + collector.n_written + collector.n_failed,
+            self._n_total,
+            figures(),
+            n_now=collector.n_written + collector.n_failed,
+            n_failed=collector.n_failed,
+            elapsed_s=now_s - self._started_s,
+        )
+        try:
+            if self._live:
+                self._screen.status.show(words)
+            else:
+                self._screen.say(words)
+        except OSError:  # a closed pipe
+            self._gone = True
+
+
+def progress_words(n_done: int, n_total: int, figures: Figures, *, n_now: int, n_failed: int, elapsed_s: float) -> str:
+    """Return ``37/400 · base 210 tok/s, aligned 210 tok/s · base 31 % · 2:10 left · 1 error``.
+
+    Args:
+        n_done: answers that are there, those of earlier runs included.
+        n_total: answers that are wanted.
+        figures: what was written by this run.
+        n_now: answers of this run.
+        n_failed: of these, how many have failed.
+        elapsed_s: the time of this run.
+
+    """
+    speeds = [f"{role} {figures.n_decoded[role] / max(elapsed_s, 1e-9):.0f} tok/s" for role in Role]
+    left = f"{clock(elapsed_s / n_now * (n_total - n_done))} left" if n_now else ""
+    parts = [
+        f"{n_done}/{n_total}",
+        ", ".join(speeds),
+        f"base {100 * figures.n_base / max(1, figures.n_tokens):.0f} %",
+        left,
+        count(n_failed, "error") if n_failed else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def to_file(wanted: Batch, rows: Rows, hands: Hands, screen: Screen, about: dict[str, Any], *, as_json: bool) -> None:
+    """Do what is missing in a file."""
+    assert rows.output_file is not None
+    path = rows.output_file
+    with OutputFile(wanted, path, retry_errors=rows.retry_errors, mix_settings=rows.mix_settings) as output:
+        say_standing(screen, output, path, about)
+        agenda = output.agenda
+        collector, interrupted, figures, began_s = None, False, Figures(), time.perf_counter()
+        if agenda.n_open:
+            about["calibration"] = output.manifest.about.get("calibration")
+            live: list[Stream] = []
+            with hands(wanted, agenda.n_open, live, about) as crew, stoppable(live) as stopped:
+                progress = Progress(screen, agenda.n_total, agenda.n_total - agenda.n_open, calm=rows.no_progress)
+                began_s = time.perf_counter()
+                collector = carry_out(wanted, output, crew, about=about, stopped=lambda: stopped.yes, watch=progress)
+                interrupted, figures = stopped.yes, crew.figures()
+            screen.status.clear()
+    n_written, n_failed = (0, 0) if collector is None else (collector.n_written, collector.n_failed)
+    n_bad = n_failed + len(agenda.failed)
+    elapsed_s = time.perf_counter() - began_s
+    n_missing = agenda.n_open - n_written - n_failed
+    if as_json:
+        summary = {
+            "output": str(path),
+            "answers": agenda.n_total,
+            "written": n_written,
+            "failed": n_bad,
+            "missing": n_missing,
+            "tokens": figures.n_tokens,
+            "seconds": round(elapsed_s, 3),
+            "seed": wanted.seed,
+            "settings_hash": wanted.stamp.settings_hash,
+        }
+        screen.write(json.dumps(summary, ensure_ascii=False) + "\n")
+    say_end(screen, path, agenda.n_total - n_missing - n_bad, agenda.n_total, figures, elapsed_s)
+    if n_bad:
+        show_note(screen, f"{count(n_bad, 'answer')} failed; the rows say why\ntry them again:  add --retry-errors")
+    if interrupted:
+        screen.say("interrupted; the same command goes on from here")
+        raise KeyboardInterrupt
+    if n_bad:
+        raise typer.Exit(1)
+
+
+def to_stdout(wanted: Batch, hands: Hands, screen: Screen, about: dict[str, Any], *, calm: bool) -> None:
+    """Do everything, and write rows to stdout."""
+    screen.say("rows go to stdout; with -o FILE a run that was stopped can go on")
+    n_total = sum(1 for _ in wanted.items())
+    collector = wanted.collector(lambda record: screen.write(json.dumps(record, ensure_ascii=False) + "\n"))
+    live: list[Stream] = []
+    with hands(wanted, n_total, live, about) as crew, stoppable(live) as stopped:
+        progress = Progress(screen, n_total, 0, calm=calm or screen.live)
+        run(
+            wanted.items(),
+            crew,
+            collector.take,
+            stopped=lambda: stopped.yes,
+            watch=lambda: progress(collector, crew.figures),
+        )
+    screen.status.clear()
+    if stopped.yes:
+        raise KeyboardInterrupt
+    if collector.n_failed:
+        show_note(screen, f"{count(collector.n_failed, 'answer')} failed; the rows say why")
+        raise typer.Exit(1)
+
+
+def say_standing(screen: Screen, output: OutputFile, path: Path, about: Mapping[str, Any]) -> None:
+    """Say what was found in the output, where that is anything."""
+    agenda = output.agenda
+    if output.n_repaired:
+        show_note(screen, f"the last line of {path} was half-written and is cut off; its answer is written anew")
+    if output.n_retried:
+        screen.say(f"{count(output.n_retried, 'answer')} that failed before will be tried again")
+    if agenda.n_foreign:
+        show_note(screen, f"{count(agenda.n_foreign, 'answer')} in {path} belong to no row of this input, and stay")
+    n_there = agenda.n_total - agenda.n_open
+    if n_there:
+        what = "going on" if agenda.n_open else "nothing is left to do"
+        screen.say(f"{path} has {n_there} of {count(agenda.n_total, 'answer')}; {what}")
+    before = output.manifest.about.get("versions")
+    if n_there and before is not None and before != about["versions"]:
+        show_note(screen, "this run has other versions of baco, llama.cpp or Python than the one before; see the runs")
+
+
+def say_end(screen: Screen, path: Path, n_there: int, n_total: int, figures: Figures, elapsed_s: float) -> None:
+    """Say what there is now, and how fast it came."""
+    parts = [f"{path}: {n_there} of {count(n_total, 'answer')}"]
+    if figures.n_tokens:
+        parts += [
+            f"{figures.n_tokens} tokens in {clock(elapsed_s)}",
+            f"{figures.n_tokens / max(elapsed_s, 1e-9):.0f} tok/s",
+            f"base {100 * figures.n_base / figures.n_tokens:.0f} %",
+        ]
+    screen.say(" · ".join(parts))
+
+
+def local_crew(models: ModelChoice, machine: Machine, each: EachModel, screen: Screen, *, verbose: int) -> Hands:
+    """Return what loads the pair on this machine."""
+
+    @contextmanager
+    def hands(wanted: Batch, n_open: int, live: list[Stream], about: dict[str, Any]) -> Iterator[Crew]:
+        with open_pair(models, machine, each, screen, n_parallel=machine.at_once(n_open)) as pair:
+            banner(screen, pair, wanted.wishes.settings, verbose=verbose)
+            worker = Worker(pair, wanted.wishes, live=live)
+            try:
+                about["calibration"] = worker.prepare(about.get("calibration"))
+            finally:
+                screen.status.clear()
+            about["models"] = {role.value: plain(dataclasses.asdict(pair.infos[role])) for role in Role}
+            about["parallel"] = pair.n_parallel
+            yield worker
+
+    return hands
+
+
+@contextmanager
+def opened(source: str | None) -> Iterator[Input]:
+    """Open the prompts; those of a pipe are kept in a temporary file, for they are read more than once."""
+    if source is not None and source != "-":
+        with Input.open(Path(source)) as file:
+            yield file
+        return
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        raise UsageError("there are no prompts\n    give a file:  baco batch prompts.txt -o answers.jsonl")
+    with tempfile.TemporaryFile() as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+        yield Input(kept, "stdin")
+
+
+def refuse_overwriting(source: str | None, output_file: Path | None) -> None:
+    """Refuse to write over what is read."""
+    if source in {None, "-"} or output_file is None:
+        return
+    assert source is not None
+    for path in (output_file, manifest_path(output_file)):
+        if path.resolve() == Path(source).resolve():
+            raise UsageError(f"{str(path)!r} cannot be written: it is also read; choose another -o")
+    if manifest_path(output_file).resolve() == output_file.resolve():
+        raise UsageError(f"{str(output_file)!r} is where the manifest goes; choose another -o, such as out.jsonl")
+
+
+def chosen_pair(models: ModelChoice) -> tuple[PairFiles, PairCard]:
+    """Return the files that will be loaded, each of which has been looked at, and what is known about them."""
+    files = pair_files(models)
+    if files is None:
+        known = find_pair(models.model or DEFAULT_PAIR, pairs_file())
+        files, card = known.files, known.card
+    else:
+        second = files.aligned or files.aligned_lora
+        assert second is not None
+        files = dataclasses.replace(files, name=f"{files.base.stem} + {second.stem}")
+        card = PairCard(name=files.name)
+    base = check_model(files.base)
+    if files.aligned is not None:
+        check_model(files.aligned)
+    elif files.aligned_lora is not None:
+        check_adapter(files.aligned_lora, base)
+    return files, card
+
+
+def chosen_seed(sampling: Sampling, output_file: Path | None) -> int:
+    """Return the seed of the run: the one that was given, or 0; -1 is a new one for every new output."""
+    if sampling.seed is None:
+        return DEFAULT_SEED
+    if sampling.seed == -1 and output_file is not None:
+        before = Manifest.read(manifest_path(output_file))
+        if before is not None and isinstance(before.made_with.get("seed"), int):
+            return int(before.made_with["seed"])
+    return sampling.chosen_seed()
+
+
+def model_hashes(files: PairFiles) -> dict[str, str]:
+    """Return the SHA-256 of each model file."""
+    paths = {"base": files.base, "aligned": files.aligned, "adapter": files.aligned_lora}
+    return {name: file_hash(path) for name, path in paths.items() if path is not None}
+
+
+def made_with(
+    files: PairFiles,
+    hashes: Mapping[str, str],
+    wishes: Wishes,
+    seed: int,
+    loaded: Mapping[Role, LoadOptions],
+    rows: Rows,
+) -> dict[str, Any]:
+    """Return all that decides a text; what only makes it come faster or slower is not part of it."""
+    settings = settings_record(wishes.settings)
+    settings["decode"] = {name: value for name, value in settings["decode"].items() if name not in SAME_TEXT}
+    if settings["frame"] not in FRAMES:
+        settings["frame"] = file_hash(Path(settings["frame"]).expanduser())
+    record = {
+        "models": dict(hashes),
+        "caches": {role.value: [options.cache_type_k, options.cache_type_v] for role, options in loaded.items()},
+        "seed": seed,
+        "system": wishes.system,
+        **settings,
+    }
+    if files.aligned_lora is not None:
+        record["lora_scale"] = files.lora_scale
+    if rows.chosen_format.whole_rows:
+        record["samples"] = rows.n_samples
+    return plain(record)  # type: ignore[no-any-return]
+
+
+def about_run(wanted: Batch, checked: Checked, source: str | None) -> dict[str, Any]:
+    """Return what the manifest says besides the settings."""
+    return {
+        "pair": wanted.pair,
+        "format": wanted.format.name,
+        "input": {"path": source or "-", "sha256": checked.sha256, "rows": checked.n_rows},
+        "samples": wanted.n_samples,
+        "shard": str(wanted.shard),
+        "versions": versions(),
+        "hardware": {
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": usable_cores(),
+            "memory_bytes": psutil.virtual_memory().total,
+        },
+    }
+
+
+def count(n: int, noun: str) -> str:
+    """Return ``1 answer`` or ``2 answers``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def clock(seconds: float) -> str:
+    """Return ``0:09``, ``12:40`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
