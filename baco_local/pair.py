@@ -22,7 +22,6 @@ from baco_local.engine.casting import cast
 from baco_local.engine.engine import Engine, Task
 from baco_local.engine.sequence import Sequence as AnswerState
 from baco_local.errors import UsageError
-from baco_local.routing.blends import BLENDS
 from baco_local.routing.dial import Calibration
 from baco_local.sampling.sampler import Build, Chain, Sampler
 from baco_local.sampling.steps import Grammar, JsonSchema, Recipe, stateless
@@ -308,7 +307,7 @@ class Pair:
         settings = job.settings
         self._check_grammar(settings, job)
         decode = settings.decode
-        if settings.router is None and decode.router.strip().lower() in BLENDS:
+        if settings.blend is not None:
             decode = dataclasses.replace(decode, guards=Guards(role_markers=False, loops=False))
         sequence = AnswerState(
             self.prompt_ids(job.prompt, settings),

@@ -24,6 +24,7 @@ from baco_local.config import (
 )
 from baco_local.errors import UsageError
 from baco_local.routing.base import Router
+from baco_local.routing.blends import BLENDS, Blend
 from baco_local.sampling.steps import SamplingOptions
 from baco_local.types import Detail, Role
 
@@ -36,7 +37,7 @@ class Knobs(TypedDict, total=False):
     Sampling knobs turn both models; ``base_sampling`` and ``aligned_sampling`` take the same names for one of them.
     """
 
-    router: str | Router
+    router: str | Router | Blend
     diversity: float
     threshold: float | None
     boundary: BoundaryRule
@@ -88,12 +89,19 @@ class Settings:
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     base: SamplingOptions = field(default_factory=SamplingOptions)
     aligned: SamplingOptions = field(default_factory=SamplingOptions)
-    router: Router | None = None  # a callable of the user's own, in place of decode.router
+    router: Router | Blend | None = None  # a rule or a soft mix of the user's own, in place of decode.router
     frame: str = "qa"  # how the base model is asked: a name of text.frames, or the path of a template
 
     def sampling(self, role: Role) -> SamplingOptions:
         """Return the sampling numbers of one model."""
         return self.base if role is Role.BASE else self.aligned
+
+    @property
+    def blend(self) -> Blend | None:
+        """Return the soft mix of both models; None where one of them speaks at a time."""
+        if self.router is not None:
+            return self.router if isinstance(self.router, Blend) else None
+        return BLENDS.get(self.decode.router.strip().lower())
 
     def turn(self, knobs: Mapping[str, Any]) -> Settings:
         """Return new settings with some knobs turned; see ``Knobs`` for their names."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from baco_local.engine.sequence import Sequence
 from baco_local.engine.voice import BlendVoice, SoloVoice, SwitchVoice
 from baco_local.errors import UsageError
-from baco_local.routing.blends import BLENDS
+from baco_local.routing.blends import Blend
 from baco_local.routing.dial import ROUTERS, Calibration, Dial, dial_of, find_router
 from baco_local.routing.rules import Signals
 from baco_local.sampling.sampler import Sampler
@@ -39,7 +39,7 @@ def cast(
     decode = settings.decode
     if decode.threshold is None and decode.diversity in (0, 10):
         return SoloVoice(sequence, sampler, Role.BASE if decode.diversity else Role.ALIGNED)
-    blend = None if settings.router else BLENDS.get(decode.router.strip().lower())
+    blend = settings.blend
     if blend is not None:
         weight = decode.diversity / 10 if decode.threshold is None else decode.threshold
         if not blend.least <= weight <= 1:
@@ -56,4 +56,6 @@ def cast(
 
 def find_dial(settings: Settings) -> Dial:
     """Return the dial of a named router, or of the user's own callable."""
-    return dial_of(settings.router, "own") if settings.router else find_router(settings.decode.router)
+    own = settings.router
+    assert not isinstance(own, Blend), "a soft mix has no dial of a router"
+    return find_router(settings.decode.router) if own is None else dial_of(own, "own")

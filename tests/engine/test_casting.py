@@ -103,3 +103,11 @@ def test_a_router_of_ones_own_decides() -> None:
     boundaries = [token for token in answers(pair, router=towards(Role.BASE)) if token[3]]
     assert {token[1] for token in boundaries if not token[4]} == {Role.BASE}
     assert answers(pair, router=lambda _step: "base") == answers(pair, router=towards(Role.BASE))
+
+
+def test_a_mix_of_ones_own_decides() -> None:
+    """A soft mix given as a value speaks as the named one does, and a setting by name takes its place again."""
+    pair = TWO.pair()
+    own = answers(pair, router=BLENDS["mix-prob"], diversity=4)
+    assert own == answers(pair, router="mix-prob", diversity=4)
+    assert own != answers(pair, router=BLENDS["mix-logit"], diversity=4)
