@@ -5,6 +5,7 @@ Reads no environment; everything it needs is handed in.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -12,27 +13,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from baco_local.backend.base import ModelInfo
 from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
 from baco_local.backend.machine import BuildFacts, free_memory
 from baco_local.backend.memory import plan_pair
 from baco_local.calibrate import calibrate as measure
 from baco_local.catalog import KnownPair, PairCard, find_pair
 from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
-from baco_local.errors import UsageError
+from baco_local.errors import ModelFileError, UsageError
 from baco_local.pair import Pair
+from baco_local.reading import Reader, Rewarder
 from baco_local.routing.dial import Calibration
 from baco_local.text.agreement import Agreement, check_pair, compare
 from baco_local.text.chat import ChatTemplate
 from baco_local.text.shared import share
+from baco_local.text.vocab import Vocab
 from baco_local.types import Role
 
 if TYPE_CHECKING:
+    from baco_local.backend.embedding import Embedder
     from baco_local.backend.llama import LlamaModel, Weights
     from baco_local.sampling.sampler import Build
 
-__all__ = ["DEFAULT_PAIR", "BuildFacts", "PairInspection", "build_facts", "chain_builder", "inspect_pair", "load"]
+__all__ = [
+    "DEFAULT_PAIR",
+    "BuildFacts",
+    "PairInspection",
+    "build_facts",
+    "chain_builder",
+    "inspect_pair",
+    "load",
+    "load_embedder",
+    "load_reader",
+    "load_rewarder",
+]
 
 DEFAULT_PAIR = "tales"
+MOST_READ = 4096  # positions of a reader's context: a longer text is read in overlapping windows
+CLASSIFIERS = ("bert", "modern-bert", "neo-bert", "qwen3", "qwen3vl")  # whose classification head llama.cpp loads
+SOFTMAX = ("qwen3", "qwen3vl")  # and puts a softmax behind
 NO_TEMPLATE = (
     "the aligned model has no chat template, so it is asked in the same plain frame as the base model; "
     "is it really an instruction-tuned model?"
@@ -154,6 +176,92 @@ def inspect_pair(base: Path | str, aligned: Path | str) -> PairInspection:
     )
 
 
+# --- models that read texts and write none ------------------------------------------------------------------------
+
+
+def load_embedder(path: Path, options: LoadOptions | None = None) -> Embedder:
+    """Load a model that turns texts into vectors: an embedding model as its file says, any other by the mean state."""
+    from baco_local.backend import embedding, llama
+
+    options = options or LoadOptions()
+    weights = llama.load_weights(path, options, or_encoder=True)
+    try:
+        return embedding.open_embedder(weights, options)
+    finally:
+        weights.close()
+
+
+def load_reader(path: Path, options: LoadOptions | None = None) -> Reader:
+    """Load a model that says how many bits a text has."""
+    from baco_local.backend import llama
+
+    options = options or LoadOptions()
+    weights = llama.load_weights(path, options)
+    try:
+        options = dataclasses.replace(options, ctx_size=options.ctx_size or min(weights.n_ctx_train, MOST_READ))
+        model = llama.open_model(weights, options, n_sequences=1)
+    finally:
+        weights.close()
+    return Reader(model, _template_of(model.info, model.vocab))
+
+
+def load_rewarder(path: Path, head: Path | None = None, options: LoadOptions | None = None) -> Rewarder:
+    """Load a reward model: with a row of weights (``.npy``) beside any model, or by the classifier in its file.
+
+    Raises:
+        UsageError: the head does not fit the model.
+        ModelFileError: without a head, llama.cpp would not give this model's own score.
+
+    """
+    from baco_local.backend import embedding, llama
+    from baco_local.backend.embedding import Pooling
+
+    options = options or LoadOptions()
+    weights = llama.load_weights(path, options, or_encoder=True)
+    try:
+        architecture = weights.summary.architecture
+        if head is None and architecture not in CLASSIFIERS:
+            raise ModelFileError(
+                f"{path} is a {architecture} model, of which llama.cpp reads no classifier\n"
+                "give the row of weights of its score beside it:  --reward-head HEAD.npy"
+            )
+        embedder = embedding.open_embedder(weights, options, Pooling.RANK if head is None else Pooling.LAST)
+    finally:
+        weights.close()
+    try:
+        softmax = head is None and architecture in SOFTMAX
+        if softmax and embedder.width != 2:
+            raise ModelFileError(
+                f"{path} has a classifier of {embedder.width} label; llama.cpp puts a softmax behind it, so that it "
+                "always reads 1\ngive the row of weights of its score beside it:  --reward-head HEAD.npy"
+            )
+        row = None if head is None else _reward_head(head, embedder.width)
+    except BaseException:
+        embedder.close()
+        raise
+    return Rewarder(embedder, _template_of(embedder.info, embedder.vocab), row, softmax=softmax)
+
+
+def _reward_head(path: Path, width: int) -> NDArray[np.float32]:  # [width]
+    try:
+        row = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--reward-head {str(path)!r} is no array of numpy: {error}") from error
+    if row.size != width or not np.issubdtype(row.dtype, np.floating):
+        raise UsageError(
+            f"--reward-head {str(path)!r} holds {row.size} numbers of type {row.dtype}; "
+            f"the states of the model have {width}"
+        )
+    return np.asarray(row, np.float32).reshape(width)
+
+
+def _template_of(info: ModelInfo, vocab: Vocab) -> ChatTemplate | None:
+    if not info.chat_template:
+        return None
+    bos, eos = ("" if token is None else vocab.texts[token] for token in (vocab.bos, vocab.eos))
+    return ChatTemplate(info.chat_template, bos, eos)
+
+
 # --- parts of load ------------------------------------------------------------------------------------------------
 
 
@@ -226,12 +334,8 @@ def _open(
 
 
 def _template(aligned: LlamaModel) -> tuple[ChatTemplate | None, tuple[str, ...]]:
-    source = aligned.info.chat_template
-    if not source:
-        return None, (NO_TEMPLATE,)
-    vocab = aligned.vocab
-    texts = ["" if token is None else vocab.texts[token] for token in (vocab.bos, vocab.eos)]
-    return ChatTemplate(source, *texts), ()
+    template = _template_of(aligned.info, aligned.vocab)
+    return template, (() if template else (NO_TEMPLATE,))
 
 
 def _advice(models: dict[Role, LlamaModel]) -> tuple[str, ...]:

@@ -367,17 +367,20 @@ def _parts(header: GgufHeader) -> tuple[Path, ...]:
 # --- checking -----------------------------------------------------------------------------------------------------
 
 
-def check_model(path: Path) -> GgufSummary:
-    """Describe a file that can be loaded as a model which continues text, or refuse it and say why."""
+def check_model(path: Path, *, or_encoder: bool = False) -> GgufSummary:
+    """Describe a file that can be loaded as a model which continues text, or refuse it and say why.
+
+    With ``or_encoder`` a model that reads texts and writes none, such as an embedding model, will do as well.
+    """
     header = read_header(path)
     summary = _summary(header)
     _check_parts(header, summary)
-    if reason := _not_a_model(header, summary):
+    if reason := _not_a_model(header, summary, or_encoder=or_encoder):
         raise ModelFileError(f"{path} {reason}")
     return summary
 
 
-def _not_a_model(header: GgufHeader, summary: GgufSummary) -> str | None:
+def _not_a_model(header: GgufHeader, summary: GgufSummary, *, or_encoder: bool) -> str | None:
     """Return why a readable file cannot continue text; None = it can, as far as its header tells."""
     architecture = summary.architecture
     if summary.kind == "adapter" or any(tensor.name.endswith(".lora_a") for tensor in header.tensors):
@@ -392,10 +395,11 @@ def _not_a_model(header: GgufHeader, summary: GgufSummary) -> str | None:
         return "is a control vector, not a model"
     if not header.tensors:
         return "holds a vocabulary and no weights; fetch the whole model"
-    if architecture in NOT_CAUSAL:
+    if architecture in NOT_CAUSAL and not (or_encoder and NOT_CAUSAL[architecture] == ENCODER):
         return f"is {NOT_CAUSAL[architecture]} ({architecture}) and cannot continue text; give a causal language model"
     pooling = header.number(f"{architecture}.pooling_type")
-    if pooling or header.values.get(f"{architecture}.attention.causal") is False:
+    reads_only = pooling or header.values.get(f"{architecture}.attention.causal") is False
+    if reads_only and not or_encoder:
         return f"is an embedding model ({architecture}) and cannot continue text; give a causal language model"
     if not summary.n_vocab or summary.tokenizer in ("", "no_vocab", "none"):
         return "has no tokenizer; convert the model again with its tokenizer files"

@@ -139,17 +139,18 @@ class Weights:
         )
 
 
-def load_weights(path: Path, options: LoadOptions, *, vocab_only: bool = False) -> Weights:
+def load_weights(path: Path, options: LoadOptions, *, vocab_only: bool = False, or_encoder: bool = False) -> Weights:
     """Load one GGUF file; offload ``auto`` means all layers here, for what fits is planned before (``memory``).
 
-    With ``vocab_only`` the token table alone is read, in a fraction of the time; no model can be opened on that.
+    With ``vocab_only`` the token table alone is read, in a fraction of the time; no model can be opened on that. With
+    ``or_encoder`` it may be a model that only reads, for ``embedding``.
 
     Raises:
         ModelNotFoundError: nothing is there.
         ModelFileError: it is not a model that can continue text, or llama.cpp cannot load it.
 
     """
-    summary = check_model(path)
+    summary = check_model(path, or_encoder=or_encoder)
     params = lc.llama_model_default_params()
     can_offload = bool(lc.llama_supports_gpu_offload())
     n_gpu_layers = (

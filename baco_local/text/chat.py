@@ -68,19 +68,22 @@ class ChatTemplate:
             return ()
         return ("the chat template of the aligned model has no system role: the system text opens the first user turn",)
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """Return the conversation as the model was trained to see it, up to where its answer starts."""
-        return self._render(self.fitted(messages))
+    def render(self, messages: Sequence[Message], *, open_turn: bool = True) -> str:
+        """Return the conversation as the model was trained to see it, up to where its answer starts.
+
+        Without ``open_turn`` the conversation ends with its last message, for a model that judges it.
+        """
+        return self._render(self.fitted(messages), open_turn=open_turn)
 
     def fitted(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """Move system texts into the user turns that follow them, if the template has no system role."""
         return tuple(messages) if self.takes_system else _without_system(messages)
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def _render(self, messages: Sequence[Message], *, open_turn: bool = True) -> str:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
             return self._template.render(
-                messages=turns, add_generation_prompt=True, tools=None, documents=None, **self._words
+                messages=turns, add_generation_prompt=open_turn, tools=None, documents=None, **self._words
             )
         except _FAULTS as error:
             raise UsageError(
@@ -97,13 +100,15 @@ class ChatTemplate:
             return False
 
 
-def aligned_ids(vocab: Vocab, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
+def aligned_ids(
+    vocab: Vocab, template: ChatTemplate, messages: Sequence[Message], *, open_turn: bool = True
+) -> list[int]:
     """Return the prompt of the aligned model; what people typed never becomes a special token."""
     messages = template.fitted(messages)
     if not any(_holds_control(vocab, message.content) for message in messages):
-        ids = vocab.tokenize(template.render(messages), trusted=True)
+        ids = vocab.tokenize(template.render(messages, open_turn=open_turn), trusted=True)
     else:
-        ids = _split_by_author(vocab, template, messages)
+        ids = _split_by_author(vocab, template, messages, open_turn=open_turn)
     return _with_bos_once(vocab, ids)
 
 
@@ -111,7 +116,9 @@ def _holds_control(vocab: Vocab, text: str) -> bool:
     return any(vocab.kinds[token] & TokenKind.CONTROL for token in vocab.tokenize(text, trusted=True))
 
 
-def _split_by_author(vocab: Vocab, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
+def _split_by_author(
+    vocab: Vocab, template: ChatTemplate, messages: Sequence[Message], *, open_turn: bool
+) -> list[int]:
     """Tokenize the template's words as trusted and the writer's words as plain text.
 
     Only for conversations that spell special tokens: split part by part, a SentencePiece vocabulary
@@ -119,7 +126,7 @@ def _split_by_author(vocab: Vocab, template: ChatTemplate, messages: Sequence[Me
     """
     marked = [Message(message.role, f"\ue000{i}\ue000") for i, message in enumerate(messages)]
     ids: list[int] = []
-    for i, part in enumerate(re.split("\ue000(\\d+)\ue000", template.render(marked))):
+    for i, part in enumerate(re.split("\ue000(\\d+)\ue000", template.render(marked, open_turn=open_turn))):
         is_content = i % 2 == 1
         ids += vocab.tokenize(messages[int(part)].content if is_content else part, trusted=not is_content)
     return ids

@@ -1,0 +1,160 @@
+"""llama.cpp as a reader of whole texts: one vector per text, pooled over its tokens, or the outputs of a classifier.
+
+Speaks only the C functions, as ``llama`` does; knows no prompt and what nobody's vectors mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+
+import llama_cpp as lc
+import numpy as np
+from numpy.typing import NDArray
+
+from baco_local.backend.llama import Weights, recent_log
+from baco_local.backend.machine import threads_for, usable_cores
+from baco_local.config import LoadOptions
+from baco_local.errors import BackendError, ModelFileError
+from baco_local.types import TokenIds
+
+__all__ = ["Embedder", "Pooling", "open_embedder"]
+
+MOST_TOKENS = 2048  # of one text, however long the context that a model was trained for
+MOST_TEXTS = 32  # read in one pass
+
+
+class Pooling(IntEnum):
+    """How the states of a text's tokens become one vector (llama.cpp's own numbers)."""
+
+    MEAN = 1
+    CLS = 2
+    LAST = 3
+    RANK = 4  # the outputs of a classification head
+
+
+class Embedder:
+    """One llama_context that turns texts into vectors, many in one pass; not thread-safe."""
+
+    def __init__(self, weights: Weights, context: int, pooling: Pooling, n_tokens: int) -> None:
+        weights.borrow()
+        self.vocab, self.pooling, self.n_tokens = weights.vocab, pooling, n_tokens
+        self.info = weights.info(None)
+        self.width: int = (
+            lc.llama_model_n_cls_out(weights.handle)
+            if pooling is Pooling.RANK
+            else lc.llama_model_n_embd(weights.handle)
+        )
+        self.n_cut = 0  # texts so far that were longer than n_tokens, and lost their end
+        self._weights = weights
+        self._context: int | None = context
+        self._memory = lc.llama_get_memory(context)  # null for encoders: they keep nothing between passes
+        self._batch = lc.llama_batch_init(n_tokens, 0, 1)
+        self._closing = bool(lc.llama_vocab_get_add_sep(weights.vocab_handle)) or bool(
+            lc.llama_vocab_get_add_eos(weights.vocab_handle)
+        )
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:  # [n, width]
+        """Return one vector per text, between the special tokens that the file asks for; not normalised."""
+        return self.embed_ids([self.ids(text) for text in texts])
+
+    def embed_ids(self, texts: Sequence[TokenIds]) -> NDArray[np.float32]:  # [n, width]
+        """Return one vector per text of ids, cut where they are longer than ``n_tokens``; zeros for no id at all."""
+        if not self._context:
+            raise ValueError("this model was closed")
+        vectors = np.zeros((len(texts), self.width), np.float32)
+        for places in self._passes(texts):
+            self._read([self._cut(texts[place]) for place in places])
+            for number, place in enumerate(places):
+                source = lc.llama_get_embeddings_seq(self._context, number)
+                if not source:
+                    raise BackendError(f"{self.info.path} gave no vector; its pooling is {self.pooling.name}")
+                vectors[place] = np.ctypeslib.as_array(source, (self.width,))
+        return vectors
+
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of a text with the special tokens that the file asks for around it."""
+        data = text.encode("utf-8", "replace")
+        room = (lc.llama_token * (len(data) + 8))()
+        n = lc.llama_tokenize(self._weights.vocab_handle, data, len(data), room, len(room), True, False)
+        if n < 0:
+            room = (lc.llama_token * -n)()
+            n = lc.llama_tokenize(self._weights.vocab_handle, data, len(data), room, len(room), True, False)
+        return list(room[:n])
+
+    def _cut(self, ids: TokenIds) -> TokenIds:
+        """Shorten a text that is too long; its closing special token stays."""
+        if len(ids) <= self.n_tokens:
+            return ids
+        self.n_cut += 1
+        return (*ids[: self.n_tokens - 1], ids[-1]) if self._closing else ids[: self.n_tokens]
+
+    def _passes(self, texts: Sequence[TokenIds]) -> Iterator[list[int]]:
+        """Yield places of texts that fit into one pass, in order; texts without an id are left out."""
+        places: list[int] = []
+        n = 0
+        for place, ids in enumerate(texts):
+            size = min(len(ids), self.n_tokens)
+            if not size:
+                continue
+            if places and (n + size > self.n_tokens or len(places) == MOST_TEXTS):
+                yield places
+                places, n = [], 0
+            places.append(place)
+            n += size
+        if places:
+            yield places
+
+    def _read(self, texts: Sequence[TokenIds]) -> None:
+        """Compute all states of some texts, each as a sequence of its own."""
+        batch, at = self._batch, 0
+        for number, ids in enumerate(texts):
+            for position, token in enumerate(ids):
+                batch.token[at], batch.pos[at] = token, position
+                batch.n_seq_id[at], batch.seq_id[at][0], batch.logits[at] = 1, number, 1
+                at += 1
+        batch.n_tokens = at
+        if self._memory:
+            lc.llama_memory_clear(self._memory, True)
+        code = (lc.llama_decode if self._memory else lc.llama_encode)(self._context, batch)
+        if code:
+            error = BackendError(f"llama.cpp could not read {at} tokens of {len(texts)} texts (code {code})")
+            error.log = recent_log()
+            raise error
+
+    def close(self) -> None:
+        """Free the context and let go of the weights; closing twice does nothing."""
+        if self._context:
+            lc.llama_free(self._context)
+            lc.llama_batch_free(self._batch)
+            self._context = None
+            self._weights.give_back()
+
+
+def open_embedder(weights: Weights, options: LoadOptions, pooling: Pooling | None = None) -> Embedder:
+    """Open a context that reads texts of as many tokens as the model was trained on, or as ``options.ctx_size`` says.
+
+    Args:
+        weights: of any model; loaded with ``or_encoder`` for those that only read.
+        options: how; a text is always read in one pass, so batch sizes have no say.
+        pooling: None = as the file says, the mean where it does not.
+
+    """
+    if pooling is None:
+        said = weights.text(f"{weights.text('general.architecture')}.pooling_type") or ""
+        pooling = Pooling(int(said)) if said.isdecimal() and int(said) in (Pooling.CLS, Pooling.LAST) else Pooling.MEAN
+    if pooling is Pooling.RANK and lc.llama_model_n_cls_out(weights.handle) < 1:
+        raise ModelFileError(f"{weights.path} has no classification head")
+    n_tokens = min(options.ctx_size or MOST_TOKENS, weights.n_ctx_train)
+    params = lc.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = n_tokens  # who looks both ways must see a text in one piece
+    params.n_seq_max, params.kv_unified = MOST_TEXTS, True
+    params.embeddings, params.pooling_type = True, int(pooling)
+    params.n_threads = options.threads or threads_for(weights.summary.n_parameters, usable_cores())
+    params.n_threads_batch = options.threads_batch or params.n_threads
+    context = lc.llama_init_from_model(weights.handle, params)
+    if not context:
+        error = BackendError(f"no context of {n_tokens} tokens could be opened on {weights.path.name}")
+        error.log = recent_log()
+        raise error
+    return Embedder(weights, context, pooling, n_tokens)
