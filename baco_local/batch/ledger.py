@@ -31,15 +31,19 @@ class Ledger:
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = "baco batch") -> None:
         """Open or make the file, lock it, and cut off what a killed process left half-written.
+
+        Args:
+            path: the file.
+            kind: the command that writes it, for messages.
 
         Raises:
             UsageError: the file cannot be written, or holds something else than our rows.
             OutputError: another process holds it.
 
         """
-        self.path = path
+        self.path, self._kind = path, kind
         self.n_repaired = 0
         self._fd = _locked(path)
         try:
@@ -59,7 +63,7 @@ class Ledger:
                 if not isinstance(record, dict):
                     raise UsageError(
                         f"{str(self.path)!r} cannot be continued: its line {number} is {line[:40]!r}, not a row of "
-                        "baco batch\n    choose another -o, or take that line out"
+                        f"{self._kind}\n    choose another -o, or take that line out"
                     )
                 yield number, record
 
@@ -135,7 +139,7 @@ class Ledger:
             return
         if not (half.startswith(OPENING) or OPENING.startswith(half)):
             raise UsageError(
-                f"{str(self.path)!r} cannot be continued: it ends with {half[:40]!r}, which is no row of baco batch\n"
+                f"{str(self.path)!r} cannot be continued: it ends with {half[:40]!r}, which is no row of {self._kind}\n"
                 "    choose another -o"
             )
         self._cut(size - len(half))

@@ -28,6 +28,7 @@ class Manifest:
     """The file beside an output.
 
     Attributes:
+        kind: which command wrote it.
         made_with: all that decides a text; its hash stands in every row.
         about: everything else that is known, by name.
         runs: what each start of the program did, oldest first.
@@ -35,12 +36,13 @@ class Manifest:
     """
 
     path: Path
+    kind: str = KIND
     made_with: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path) -> Manifest | None:
+    def read(cls, path: Path, kind: str = KIND) -> Manifest | None:
         """Return what the file says; None where there is none."""
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
@@ -48,16 +50,16 @@ class Manifest:
             return None
         except (OSError, ValueError) as error:
             raise UsageError(f"{str(path)!r} cannot be read: {error}") from error
-        if not isinstance(record, dict) or record.get("kind") != KIND or not isinstance(record.get("made_with"), dict):
-            raise UsageError(f"{str(path)!r} was not written by {KIND}; choose another -o")
+        if not isinstance(record, dict) or record.get("kind") != kind or not isinstance(record.get("made_with"), dict):
+            raise UsageError(f"{str(path)!r} was not written by {kind}; choose another -o")
         made_with, runs = record["made_with"], record.get("runs", [])
         about = {name: value for name, value in record.items() if name not in OWN}
-        return cls(path=path, made_with=made_with, about=about, runs=runs)
+        return cls(path=path, kind=kind, made_with=made_with, about=about, runs=runs)
 
     def write(self) -> None:
         """Put the file where a reader finds either the old one or the new one, never a half."""
         record = {
-            "kind": KIND,
+            "kind": self.kind,
             "version": VERSION,
             "settings_hash": settings_hash(self.made_with),
             "made_with": self.made_with,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from baco_local.batch.items import Failure, Item, Outcome, Written
+from baco_local.engine.answer import Answer
 from baco_local.errors import BackendError, PromptTooLongError
 from baco_local.pair import Job, Pair, Stream
 from baco_local.routing.dial import Calibration
@@ -87,9 +88,24 @@ class Crew(Protocol):
 class Worker:
     """A crew of one pair."""
 
-    def __init__(self, pair: Pair, wishes: Wishes, *, live: list[Stream] | None = None) -> None:
-        """Take a pair; ``live`` is a list to be kept up to date, for whoever wants to cancel what is being written."""
-        self._pair, self._wishes = pair, wishes
+    def __init__(
+        self,
+        pair: Pair,
+        wishes: Wishes,
+        *,
+        live: list[Stream] | None = None,
+        keep: Callable[[Answer], Written] = Written.of,
+    ) -> None:
+        """Take a pair.
+
+        Args:
+            pair: who writes.
+            wishes: what all answers have in common.
+            live: is kept up to date, for whoever wants to cancel what is being written.
+            keep: what a finished answer leaves behind.
+
+        """
+        self._pair, self._wishes, self._keep = pair, wishes, keep
         self._live = [] if live is None else live  # oldest first
         self._items: dict[Stream, Item] = {}
         self._waiting: deque[Item] = deque()
@@ -200,7 +216,7 @@ class Worker:
                 outcomes.append((item, _failure(error)))
             elif stream.answer.finish is not FinishReason.CANCELLED:
                 self._n_hopeless = 0
-                outcomes.append((item, Written.of(stream.answer)))
+                outcomes.append((item, self._keep(stream.answer)))
         self._waiting.extendleft(reversed(lost))
         self._n_alone += len(lost)
 
