@@ -30,8 +30,8 @@ class AnswerSet:
     classes: tuple[int, ...] | None = None  # [n] the number of the class that each answer belongs to
     surprise: float | None = None  # Decan: what the last answer adds to all others
     constraints_met: tuple[float, ...] | None = None  # [n] shares
-    bits_per_byte: tuple[float, ...] | None = None  # [n] under a judge
-    rewards: tuple[float | None, ...] | None = None  # [n] None: an empty answer, which no reward model was shown
+    bits_per_byte: tuple[float | None, ...] | None = None  # [n] under a judge; None for an empty answer
+    rewards: tuple[float | None, ...] | None = None  # [n] None for an empty answer
     scores: tuple[float, ...] | None = None  # [n] 1 to 10, for utility
     ended: tuple[bool | None, ...] | None = None  # [n] the answer ended by itself; None = the file does not say
 

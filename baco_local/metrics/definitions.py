@@ -172,7 +172,7 @@ METRICS: dict[str, Metric] = {
         measure=lambda answers: _minus(mean_of(answers.bits_per_byte)),
         title="- bits per byte",
         group=Group.QUALITY,
-        definition="minus the judge's bits per byte of an answer after its prompt; bland text is rewarded, too.",
+        definition="minus the judge's bits per byte of an answer after its prompt; blandness pays, emptiness does not.",
         source="ours",
     ),
     "reward": Metric(

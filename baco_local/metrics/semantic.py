@@ -17,6 +17,8 @@ import numpy as np
 from baco_local.metrics.base import Vectors
 
 __all__ = [
+    "UNIGRAM_CUT",
+    "Bits",
     "Same",
     "by_meaning",
     "cosine_distance",

@@ -6,13 +6,13 @@ What models say comes in through callables that complete an answer set; opens no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
 
 import numpy as np
 
+from baco_local.metrics.annotators import Annotate
 from baco_local.metrics.answer_files import Answered, AnswerFile, dealt
 from baco_local.metrics.base import AnswerSet, Group
 from baco_local.metrics.constraints import share_met
@@ -21,10 +21,7 @@ from baco_local.metrics.intervals import Difference, Interval, mean_interval, pa
 from baco_local.metrics.quality import deciles, scores_of
 from baco_local.metrics.texts import cut_alike, words
 
-__all__ = ["Annotate", "Finding", "Survey", "View", "survey"]
-
-Annotate: TypeAlias = Callable[[AnswerSet], AnswerSet]
-"""Return an answer set with something more known about it: vectors, classes, rewards ..."""
+__all__ = ["Finding", "Survey", "View", "survey"]
 
 
 class View(StrEnum):
@@ -129,19 +126,32 @@ def _completed(sets: Sequence[Sequence[AnswerSet]], annotators: Sequence[Annotat
 
 
 def _scored(sets: list[list[AnswerSet]]) -> list[list[AnswerSet]]:
-    """Give empty answers the worst reward seen, and turn rewards into scores of 1 to 10 by the first file's deciles."""
-    seen = [[r for each in own for r in each.rewards or () if r is not None] for own in sets]
-    if not seen[0]:
-        return sets
-    worst, cuts = min(map(min, filter(None, seen))), deciles(seen[0])
+    """Give empty answers the worst that was seen, and turn rewards into scores of 1 to 10 by the first file's deciles.
+
+    A file of which nothing is known stays as it is.
+    """
+    rewards = [_seen(each.rewards for each in own) for own in sets]
+    worst = min((reward for own in rewards for reward in own), default=0.0)
+    most_bits = max((bits for own in sets for bits in _seen(each.bits_per_byte for each in own)), default=0.0)
+    cuts = deciles(rewards[0]) if rewards[0] else None
 
     def scored(answers: AnswerSet) -> AnswerSet:
-        if answers.rewards is None:
+        if answers.bits_per_byte is not None:
+            answers = dataclasses.replace(answers, bits_per_byte=_filled(answers.bits_per_byte, most_bits))
+        if answers.rewards is None or cuts is None:
             return answers
-        rewards = tuple(worst if reward is None else reward for reward in answers.rewards)
-        return dataclasses.replace(answers, rewards=rewards, scores=scores_of(rewards, cuts))
+        filled = _filled(answers.rewards, worst)
+        return dataclasses.replace(answers, rewards=filled, scores=scores_of(filled, cuts))
 
     return [[scored(each) for each in own] for own in sets]
+
+
+def _seen(rows: Iterable[tuple[float | None, ...] | None]) -> list[float]:
+    return [value for row in rows for value in row or () if value is not None]
+
+
+def _filled(row: tuple[float | None, ...], value: float) -> tuple[float, ...]:
+    return tuple(value if each is None else each for each in row)
 
 
 def _finding(

@@ -11,6 +11,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from baco_cli.console import Screen
-from baco_cli.options import Output, bundled, per_call, read_text
+from baco_cli.measuring_models import Wishes, watched
+from baco_cli.options import Machine, ModelChoice, Output, bundled, per_call, read_text
 from baco_cli.records import plain, versions
 from baco_cli.render import show_note
 from baco_local.config import check_seed
@@ -34,7 +36,7 @@ __all__ = ["app", "measure"]
 
 app = typer.Typer(add_completion=False)
 
-MEASURING = "Measuring"
+MEASURING, MEANING, QUALITY = "Measuring", "Meaning", "Quality"
 FORMAT = 1
 DEAL = 10  # answers of a set where every prompt has one answer
 PARTS: tuple[tuple[str, View, Sequence[Group]], ...] = (
@@ -69,6 +71,36 @@ def measure(
     seed: Annotated[
         int, per_call("--seed", "-s", help="Seed of the resamples.", panel=MEASURING, show_default="0")
     ] = 0,
+    semantic: Annotated[
+        bool,
+        per_call("--semantic", help="Measure meanings, too, by the pair's base model.", panel=MEANING),
+    ] = False,
+    embed: Annotated[
+        Path | None,
+        per_call("--embed", help="An embedding model (GGUF) that gives the vectors of meaning.", panel=MEANING),
+    ] = None,
+    same: Annotated[
+        str,
+        per_call(
+            "--same",
+            help="When two answers are one: unigram, cosine, judge or MODULE:FUNCTION.",
+            panel=MEANING,
+            metavar="TEST",
+            show_default="unigram",
+        ),
+    ] = "unigram",
+    same_cut: Annotated[
+        float | None, per_call("--same-cut", help="From where on they are one; each test has its own.", panel=MEANING)
+    ] = None,
+    judge: Annotated[
+        Path | None, per_call("--judge", help="A model (GGUF) whose bits per byte are the quality.", panel=QUALITY)
+    ] = None,
+    reward: Annotated[Path | None, per_call("--reward", help="A reward model (GGUF).", panel=QUALITY)] = None,
+    reward_head: Annotated[
+        Path | None, per_call("--reward-head", help="Its row of weights (.npy), for most models.", panel=QUALITY)
+    ] = None,
+    models: ModelChoice,
+    machine: Machine,
     as_csv: Annotated[bool, per_call("--csv", help="Print CSV instead of tables.", panel="Output")] = False,
     output_file: Annotated[
         Path | None, per_call("--output", "-o", help="Write the JSON or CSV to a file as well.", panel="Output")
@@ -77,8 +109,8 @@ def measure(
 ) -> None:
     """Measure how diverse and how good answers are.
 
-    Needs no model for words. Each line of a file is an object with a prompt and its answers, as baco batch, baco run
-    --json, NoveltyBench and OpenAI batches write them.
+    Needs no model for words; meanings and rewards need one. Each line of a file is an object with a prompt and its
+    answers, as baco batch, baco run --json, NoveltyBench and OpenAI batches write them.
     """
     if len(files) > 2:
         raise UsageError(f"{len(files)} files were given; measure one, or compare two")
@@ -96,8 +128,21 @@ def measure(
     for each in read:
         if each.n_failed:
             show_note(screen, f"{each.name}: {each.n_failed} rows hold an error instead of an answer")
-    found = survey(read, across=across, n_resamples=n_resamples, seed=check_seed(seed))
-    facts = {"across": across, "n_resamples": n_resamples, "seed": seed}
+    wishes = Wishes(
+        semantic=semantic, embed=embed, same=same, cut=same_cut, judge=judge, reward=reward, head=reward_head
+    )
+    with ExitStack() as open_models:
+        helpers = wishes.load(models, machine.load_options(), check_seed(seed), screen, open_models)
+        found = survey(
+            read,
+            across=across,
+            meaning=[watched(each, screen) for each in helpers.meaning],
+            quality=[watched(each, screen) for each in helpers.quality],
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+        screen.status.clear()
+        facts = {"across": across, "n_resamples": n_resamples, "seed": seed, "helpers": helpers.notes()}
     text = csv_text(read, found) if as_csv else json.dumps(record(read, found, facts), ensure_ascii=False) + "\n"
     if output_file is not None:
         write_file(output_file, text, sources=files)
@@ -276,7 +321,11 @@ def reading_aid(files: Sequence[AnswerFile], found: Survey, facts: dict[str, Any
         f"Intervals: 95 %, {facts['n_resamples']} resamples of sets, seed {facts['seed']}."
         + (" ± is half an interval; p is of a sign-flip test of the pairs." if len(files) > 1 else ""),
     ]
-    return [*lines, "What each number means: docs/measuring.md, or -v."]
+    return [
+        *lines,
+        *(f"{what}: {words}." for what, words in facts["helpers"].items()),
+        "What each number means: docs/measuring.md, or -v.",
+    ]
 
 
 def number(value: float | None, digits: int, sign: str = "") -> str:

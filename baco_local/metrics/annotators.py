@@ -1,0 +1,101 @@
+"""What models say about answers, put where metrics find it: vectors, classes, surprise, bits, rewards.
+
+Takes the models as plain callables, and asks each about a text once; opens none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baco_local.metrics.base import AnswerSet, Vectors
+from baco_local.metrics.semantic import Bits, Same, by_meaning, decan, partition
+
+__all__ = [
+    "Annotate",
+    "Embed",
+    "Reward",
+    "classified",
+    "classified_by_meaning",
+    "judged",
+    "rewarded",
+    "surprised",
+    "vectorised",
+]
+
+Annotate: TypeAlias = Callable[[AnswerSet], AnswerSet]
+"""Return an answer set with something more known about it."""
+
+Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.floating[Any]]]
+"""Return one vector per text: [n] -> [n, width]."""
+
+Reward: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
+"""Return one reward per answer: reward(prompt, answers)."""
+
+
+def vectorised(embed: Embed) -> Annotate:
+    """Give every answer its vector."""
+    known: dict[str, Vectors] = {}
+
+    def annotate(answers: AnswerSet) -> AnswerSet:
+        new = [text for text in dict.fromkeys(answers.texts) if text not in known]
+        if new:
+            known.update(zip(new, np.asarray(embed(new), np.float64), strict=True))
+        vectors = np.stack([known[text] for text in answers.texts]) if answers.texts else None
+        return dataclasses.replace(answers, vectors=vectors)
+
+    return annotate
+
+
+def classified(same: Same) -> Annotate:
+    """Sort answers into classes by a test of two texts."""
+    return lambda answers: dataclasses.replace(answers, classes=partition(answers.texts, same))
+
+
+def classified_by_meaning(cut: float) -> Annotate:
+    """Sort answers into classes by the cosines of their vectors, which must be known."""
+
+    def annotate(answers: AnswerSet) -> AnswerSet:
+        if answers.vectors is None:
+            return answers
+        same = by_meaning(answers.texts, answers.vectors, cut)
+        return dataclasses.replace(answers, classes=partition(answers.texts, same))
+
+    return annotate
+
+
+def surprised(bits: Bits, seed: int) -> Annotate:
+    """Say how much the last answer surprises a model that has read the others, over a few orders (Decan)."""
+
+    def annotate(answers: AnswerSet) -> AnswerSet:
+        rng = np.random.default_rng(seed)
+        return dataclasses.replace(answers, surprise=decan(bits, answers.prompt, answers.texts, rng=rng))
+
+    return annotate
+
+
+def judged(bits: Bits) -> Annotate:
+    """Give every answer its bits per byte under a judge that has read the prompt; None to empty ones."""
+
+    def rate(prompt: str, text: str) -> float | None:
+        return bits(prompt, text) / len(text.encode("utf-8", "replace")) if text.strip() else None
+
+    return lambda answers: dataclasses.replace(
+        answers, bits_per_byte=tuple(rate(answers.prompt, text) for text in answers.texts)
+    )
+
+
+def rewarded(reward: Reward) -> Annotate:
+    """Give every answer its reward; None to empty ones, which no reward model was trained on."""
+
+    def annotate(answers: AnswerSet) -> AnswerSet:
+        told = [text for text in answers.texts if text.strip()]
+        given = iter(reward(answers.prompt, told) if told else ())
+        rewards = tuple(float(next(given)) if text.strip() else None for text in answers.texts)
+        return dataclasses.replace(answers, rewards=rewards)
+
+    return annotate

@@ -1,0 +1,198 @@
+"""Which models help ``baco measure``, and what people must know about them: vectors, judges, rewards, tests.
+
+Loads what was asked for and turns it into annotators; measures nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from baco_cli.console import Screen
+from baco_cli.folders import pairs_file
+from baco_cli.opening import pair_files
+from baco_cli.options import ModelChoice
+from baco_local.assemble import DEFAULT_PAIR, load_embedder, load_reader, load_rewarder
+from baco_local.backend.base import ModelInfo
+from baco_local.catalog import find_pair
+from baco_local.config import LoadOptions, PairFiles
+from baco_local.errors import UsageError
+from baco_local.metrics.annotators import (
+    Annotate,
+    classified,
+    classified_by_meaning,
+    judged,
+    rewarded,
+    surprised,
+    vectorised,
+)
+from baco_local.metrics.base import AnswerSet
+from baco_local.metrics.semantic import UNIGRAM_CUT, Same, unigram_same
+from baco_local.reading import Reader
+
+__all__ = ["Helpers", "Wishes", "watched"]
+
+COSINE_CUT = 0.8  # ours: paraphrases lie above it in all-MiniLM-L6-v2
+YES = 0.5
+QUESTION = (
+    "Here are two answers to the same request.\n\nFirst answer:\n{}\n\nSecond answer:\n{}\n\n"
+    "Do both say essentially the same? Answer Yes or No."
+)
+
+
+@dataclass(slots=True)
+class Helpers:
+    """Annotators, and a sentence about each for the reader."""
+
+    meaning: list[Annotate] = field(default_factory=list)
+    quality: list[Annotate] = field(default_factory=list)
+    sentences: dict[str, Callable[[], str]] = field(default_factory=dict)
+
+    def notes(self) -> dict[str, str]:
+        """Return what must be known to read the numbers, as it is after measuring."""
+        return {what: words() for what, words in self.sentences.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the options ask for."""
+
+    semantic: bool
+    embed: Path | None
+    same: str
+    cut: float | None
+    judge: Path | None
+    reward: Path | None
+    head: Path | None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot go together, before a model is loaded."""
+        if self.same == "cosine" and not (self.semantic or self.embed):
+            raise UsageError("--same cosine compares vectors; add --embed MODEL.gguf (or --semantic)")
+        if self.same == "judge" and self.judge is None:
+            raise UsageError("--same judge asks a model; add --judge MODEL.gguf")
+        if self.head is not None and self.reward is None:
+            raise UsageError("--reward-head does nothing without --reward MODEL.gguf")
+        if self.same not in TESTS and ":" not in self.same:
+            raise UsageError(f"--same {self.same!r} is no test; give {', '.join(TESTS)} or MODULE:FUNCTION")
+
+    def load(
+        self, models: ModelChoice, options: LoadOptions, seed: int, screen: Screen, open_models: ExitStack
+    ) -> Helpers:
+        """Load the models that are needed; ``open_models`` frees them."""
+        helpers = Helpers()
+        if self.embed is not None or self.semantic:
+            self._load_vectors(helpers, models, options, screen, open_models)
+        if self.semantic:
+            base = pair_of(models).base
+            screen.status.show(f"loading {base.name} …")
+            reader = load_reader(base, options)
+            open_models.callback(reader.close)
+            helpers.meaning.append(surprised(reader.bits_after, seed))
+            helpers.sentences["Decan"] = lambda: (
+                f"scored by {base.name}; if it wrote these texts, look once with another"
+            )
+        judge = self._load_quality(helpers, options, screen, open_models)
+        helpers.meaning.append(self._test(helpers, judge))
+        helpers.sentences.setdefault("Quality", lambda: "what was asked and can be checked; no judge, no reward model")
+        return helpers
+
+    def _load_vectors(
+        self, helpers: Helpers, models: ModelChoice, options: LoadOptions, screen: Screen, open_models: ExitStack
+    ) -> None:
+        path = self.embed or pair_of(models).base
+        screen.status.show(f"loading {path.name} …")
+        embedder = load_embedder(path, options)
+        open_models.callback(embedder.close)
+        helpers.meaning.append(vectorised(embedder.embed))
+
+        def words() -> str:
+            cut = f"; {embedder.n_cut} texts were read up to {embedder.n_tokens} tokens only" if embedder.n_cut else ""
+            if self.embed is not None:
+                return f"vectors of {title(embedder.info)}, {embedder.pooling.name.lower()} of its states{cut}"
+            return (
+                f"mean states of the pair's base model {title(embedder.info)}, which is no embedding model: "
+                f"coarse, and its cosines lie close together; better: --embed MODEL.gguf{cut}"
+            )
+
+        helpers.sentences["Meaning"] = words
+
+    def _load_quality(
+        self, helpers: Helpers, options: LoadOptions, screen: Screen, open_models: ExitStack
+    ) -> Reader | None:
+        reader = None
+        said = []
+        if self.judge is not None:
+            screen.status.show(f"loading {self.judge.name} …")
+            reader = load_reader(self.judge, options)
+            open_models.callback(reader.close)
+            helpers.quality.append(judged(reader.bits))
+            said.append(f"bits per byte of {title(reader.model.info)}, asked through {reader.form}")
+        if self.reward is not None:
+            screen.status.show(f"loading {self.reward.name} …")
+            rewarder = load_rewarder(self.reward, self.head, options)
+            open_models.callback(rewarder.close)
+            helpers.quality.append(rewarded(rewarder))
+            said.append(f"rewards of {self.reward.name}; utility* by the deciles of the first file's rewards")
+        if said:
+            helpers.sentences["Quality"] = lambda: "; ".join([*said, "and what was asked and can be checked"])
+        return reader
+
+    def _test(self, helpers: Helpers, judge: Reader | None) -> Annotate:
+        """Return what sorts answers into classes, and say how."""
+        name = "Same answer"
+        if self.same == "cosine":
+            cut = COSINE_CUT if self.cut is None else self.cut
+            helpers.sentences[name] = lambda: f"cosine above {cut:g}"
+            return classified_by_meaning(cut)
+        if self.same == "judge":
+            assert judge is not None
+            yes = YES if self.cut is None else self.cut
+            helpers.sentences[name] = lambda: f"the judge says yes with a chance above {yes:g}"
+            return classified(lambda a, b: a == b or judge.chance_of_yes(QUESTION.format(a, b)) > yes)
+        if self.same == "unigram":
+            f1 = UNIGRAM_CUT if self.cut is None else self.cut
+            helpers.sentences[name] = lambda: f"unigram F1 above {f1:g}; of five words or fewer: half of them"
+            return classified(lambda a, b: unigram_same(a, b, f1))
+        if self.cut is not None:
+            raise UsageError(f"--same-cut does nothing with --same {self.same}: a function of your own decides itself")
+        helpers.sentences[name] = lambda: f"{self.same} says so"
+        return classified(imported(self.same))
+
+
+def imported(spec: str) -> Same:
+    """Return the function that MODULE:FUNCTION names; it is called with two texts."""
+    module, _, name = spec.partition(":")
+    try:
+        function: Same = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"--same {spec!r}: {error}") from error
+    return function
+
+
+def pair_of(models: ModelChoice) -> PairFiles:
+    """Return the files of the chosen pair."""
+    return pair_files(models) or find_pair(models.model or DEFAULT_PAIR, pairs_file()).files
+
+
+def title(info: ModelInfo) -> str:
+    """Return how a model is called in a sentence."""
+    return f"{Path(info.path).name} ({info.description or info.architecture})"
+
+
+def watched(annotate: Annotate, screen: Screen) -> Annotate:
+    """Show how many sets of answers have been read so far."""
+    count = itertools.count(1)
+
+    def shown(answers: AnswerSet) -> AnswerSet:
+        screen.status.show(f"measuring … {next(count)} sets")
+        return annotate(answers)
+
+    return shown
+
+
+TESTS = ("unigram", "cosine", "judge")
