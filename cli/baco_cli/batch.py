@@ -59,7 +59,17 @@ from baco_local.settings import Settings
 from baco_local.text.frames import FRAMES
 from baco_local.types import Role
 
-__all__ = ["Progress", "app", "batch", "progress_words"]
+__all__ = [
+    "Progress",
+    "app",
+    "batch",
+    "chosen_pair",
+    "clock",
+    "count",
+    "hardware",
+    "model_hashes",
+    "progress_words",
+]
 
 app = typer.Typer(add_completion=False)
 
@@ -445,12 +455,17 @@ def about_run(wanted: Batch, checked: Checked, source: str | None) -> dict[str, 
         "samples": wanted.n_samples,
         "shard": str(wanted.shard),
         "versions": versions(),
-        "hardware": {
-            "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
-            "cores": usable_cores(),
-            "memory_bytes": psutil.virtual_memory().total,
-        },
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Return what the speed of a run depends on."""
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
     }
 
 
