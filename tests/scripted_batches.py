@@ -15,20 +15,36 @@ import time
 from pathlib import Path
 from typing import Any
 
+from baco_local.assemble import chain_builder
 from baco_local.batch.inputs import Input
 from baco_local.batch.outputs import FORMATS
 from baco_local.batch.session import Batch, Output, carry_out
 from baco_local.batch.worker import Wishes, Worker
 from baco_local.config import DecodeOptions
+from baco_local.errors import BackendError
 from baco_local.pair import Pair
 from baco_local.settings import Settings
-from baco_local.testing import lively, scripted_pair, word_vocab
+from baco_local.testing import ScriptedModel, lively, scripted_pair, word_vocab
+from baco_local.text.shared import share
 from baco_local.types import Role
 
-__all__ = ["LETTERS", "N_SAMPLES", "PROMPTS", "Slow", "batch_of", "hands", "lines", "run_into", "slow_pair", "text_of"]
+__all__ = [
+    "LETTERS",
+    "N_SAMPLES",
+    "PROMPTS",
+    "Slow",
+    "batch_of",
+    "hands",
+    "hands_that_fail",
+    "lines",
+    "run_into",
+    "slow_pair",
+    "text_of",
+]
 
 LETTERS = word_vocab([chr(i) for i in (9, 10, *range(32, 127))])
-PROMPTS = [f"Tell me about {noun}." for noun in "foxes rain birds boats bread night wind snow rivers stars".split()]
+NOUNS = ("foxes", "rain", "birds", "boats", "bread", "night", "wind", "snow", "rivers", "stars")
+PROMPTS = [f"Tell me about {noun}." for noun in NOUNS]
 
 N_SAMPLES = 30  # of each prompt, in the run that is killed
 
@@ -37,6 +53,41 @@ def hands(n_parallel: int = 4, **more: Any) -> Pair:
     """Return a pair of two scripts over letters."""
     n = len(LETTERS)
     return scripted_pair(lively(n, 1), lively(n, 2, stop_bias=1.5), vocab=LETTERS, n_parallel=n_parallel, **more)
+
+
+class Fragile(ScriptedModel):
+    """A model whose decodes fail as soon as one of its sequences has read a certain text."""
+
+    def __init__(self, text: str, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._bad = tuple(LETTERS.tokenize(text, trusted=False))
+
+    def feed(self, feeds: Any) -> Any:
+        """Read ids, or fail without having read them."""
+        for feed in feeds:
+            ids = tuple(feed.ids)
+            if any(ids[i : i + len(self._bad)] == self._bad for i in range(len(ids))):
+                raise BackendError("llama_decode failed")
+        return super().feed(feeds)
+
+
+def hands_that_fail(text: str) -> Pair:
+    """Return a pair like ``hands`` whose decodes fail where a prompt holds this text."""
+    n = len(LETTERS)
+    pair = scripted_pair(lively(n, 1), lively(n, 2, stop_bias=1.5), vocab=LETTERS, n_parallel=4)
+    models = {
+        Role.BASE: Fragile(text, lively(n, 1), LETTERS, n_sequences=4),
+        Role.ALIGNED: Fragile(text, lively(n, 2, stop_bias=1.5), LETTERS, n_sequences=4),
+    }
+    return Pair(
+        models,
+        share(dict.fromkeys(Role, LETTERS)),
+        chain_builder(None, n),
+        name="fragile",
+        card=pair.card,
+        template=pair._template,
+        n_parallel=4,
+    )
 
 
 def batch_of(prompts: list[str] | bytes, *, format: str = "openai", name: str = "in.txt", **more: Any) -> Batch:  # noqa: A002
@@ -111,5 +162,4 @@ def killed_runs(path: Path, seed: int, n_kills: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    assert Role.BASE  # the pair is imported before anything is forked
-    print(json.dumps(killed_runs(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+    sys.stdout.write(json.dumps(killed_runs(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
