@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,7 @@ __all__ = [
     "dial_of",
     "find_router",
     "joined",
+    "midway",
     "observe",
     "thresholds_from",
 ]
@@ -66,12 +68,15 @@ class LockName(StrEnum):
     FC = "fc"
 
 
+Points: TypeAlias = Mapping[LockName, tuple[float, ...]]  # at the dial points 1 to 9
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Thresholds of one pair at the dial points 1 to 9, per statistic and lock."""
 
-    max_p: Mapping[LockName, tuple[float, ...]]  # base speaks below: never falling
-    entropy: Mapping[LockName, tuple[float, ...]]  # base speaks above, nats: never rising
+    max_p: Points  # base speaks below: never falling
+    entropy: Points  # base speaks above, nats: never rising
     uncertainty: Uncertainty = Uncertainty.BASE  # whose distribution was measured; a calibration of another is not used
     n_positions: int = 0  # how many word starts were measured
 
@@ -164,6 +169,16 @@ def joined(measured: Mapping[LockName, Mapping[float, Calibration]]) -> Calibrat
         n_positions += sum(one.n_positions for one in at.values())
     uncertainty = next(iter(next(iter(measured.values())).values())).uncertainty
     return Calibration(max_p, spread, uncertainty, n_positions)
+
+
+def midway(one: Calibration, other: Calibration) -> Calibration:
+    """Return the calibration whose thresholds lie in the middle between those of two."""
+
+    def middle(a: Points, b: Points) -> Points:
+        return {lock: tuple((x + y) / 2 for x, y in zip(a[lock], b[lock], strict=True)) for lock in LockName}
+
+    max_p, spread = middle(one.max_p, other.max_p), middle(one.entropy, other.entropy)
+    return Calibration(max_p, spread, one.uncertainty, one.n_positions + other.n_positions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ def calibrate(
     file: Annotated[
         Path | None, per_call("--file", "-f", help="Prompts of the kind it is for, one a line.", panel="Prompt")
     ] = None,
+    samples: Annotated[int, per_call("--samples", "-N", help="Answers to each prompt.", min=1, panel="Prompt")] = 1,
     output: Output,
 ) -> None:
     """Measure patiently what the dial means for a pair, and write it into its card.
@@ -159,7 +160,7 @@ def calibrate(
     screen.status.show(f"measuring what the dial means for {name} …")
     try:
         with baco_local.load(name, n_parallel=8, calibrate=False, user_pairs=pairs_file()) as pair:
-            calibration = measure_dial(pair, prompts, patience_s=math.inf)
+            calibration = measure_dial(pair, prompts, n_samples=samples, patience_s=math.inf)
     finally:
         screen.status.clear()
     amend_card(card, calibration=calibration.to_json())
