@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ __all__ = ["Cluster", "ClusterError", "ClusterOptions", "Facts", "Opener", "RayC
 TRIES = 3  # how often a row is begun before it is given up with its actor
 START_S = 600.0  # how long a node may take to check and load its models
 MOMENT_S = 0.5  # how long the driver waits for news
+OWN_STORE = 128 << 20  # bytes of Ray's object store in a cluster of our own: only texts travel
 LINGER_S = 0.2  # how long an actor collects what is finished while all its places are taken
 
 Opener: TypeAlias = Callable[[], Pair]
@@ -36,7 +36,7 @@ class ClusterOptions:
 
     address: str | None = None  # None = RAY_ADDRESS, or a cluster of our own on this machine
     n_workers: int | None = None  # None = one per node, or as many as the GPUs suffice for
-    gpus_per_worker: float = 0.0
+    gpus_per_worker: float | None = None  # None = 1 where the cluster has GPUs; with 0, Ray hides them from an actor
 
 
 class Cluster:
@@ -57,32 +57,40 @@ class Cluster:
         except ImportError as error:
             raise UsageError("--ray needs Ray, which is not installed\n    pip install 'baco-local[ray]'") from error
         self.ray = ray
-        self.options = options
-        self._joined = address is not None
+        own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OWN_STORE}
+        if options.n_workers is not None:  # Ray would wait for processors that there are not
+            own["num_cpus"] = max(options.n_workers, os.cpu_count() or 1)
         try:
             ray.init(
-                address=address,
-                include_dashboard=None if self._joined else False,
+                address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                **({} if address else own),
             )
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            where = "here" if address is None else f"at {address!r}"
+            where = f"at {address!r}" if address else "here"
             raise UsageError(f"no Ray cluster could be reached or started {where}: {error}") from error
-
-    @property
-    def n_workers(self) -> int:
-        """Return how many actors the run gets."""
-        if self.options.n_workers is not None:
-            return self.options.n_workers
-        if self.options.gpus_per_worker:
-            return max(1, int(self.ray.cluster_resources().get("GPU", 0) // self.options.gpus_per_worker))
-        return max(1, sum(bool(node["Alive"]) for node in self.ray.nodes()))
+        resources: Mapping[str, float] = ray.cluster_resources()
+        nodes: Sequence[Mapping[str, Any]] = ray.nodes()
+        self._gpus_each = options.gpus_per_worker
+        if self._gpus_each is None:
+            self._gpus_each = 1.0 if resources.get("GPU", 0) else 0.0
+        self.n_workers = options.n_workers or (
+            int(resources.get("GPU", 0) // self._gpus_each)
+            if self._gpus_each
+            else sum(bool(node["Alive"]) for node in nodes)
+        )
+        if not self.n_workers:
+            self.close()
+            raise UsageError(
+                f"the cluster has {resources.get('GPU', 0):g} GPUs, and a worker wants {self._gpus_each:g}; "
+                "give a smaller --gpus-per-worker"
+            )
 
     def actor(self) -> Any:
         """Start an actor that has nothing to do yet, where there is most room."""
         remote = self.ray.remote(Station).options(
-            num_cpus=1, num_gpus=self.options.gpus_per_worker, scheduling_strategy="SPREAD", max_restarts=0
+            num_cpus=1, num_gpus=self._gpus_each, scheduling_strategy="SPREAD", max_restarts=0
         )
         return remote.remote()
 
@@ -241,6 +249,7 @@ class RayCrew:
     def stop(self) -> None:
         """Give up everything that is not finished."""
         for post in self._posts:
+            self._gone += post.figures
             self._cluster.ray.kill(post.actor)
         self._posts.clear()
         self._again.clear()
@@ -269,7 +278,7 @@ class RayCrew:
             self._replace(post, "it died", outcomes)
             return
         except self._cluster.ray.exceptions.RayError as error:
-            self._replace(post, str(error).strip().splitlines()[-1], outcomes)
+            self._replace(post, _last_line(error), outcomes)
             return
         if isinstance(reply, Refusal):
             self._replace(post, reply.message, outcomes)
@@ -323,7 +332,7 @@ class RayCrew:
                     )
                 )
             except ray.exceptions.RayError as error:
-                replies.append(Refusal("".join(traceback.format_exception_only(error)).strip(), 1))
+                replies.append(Refusal(_last_line(error), 1))
         refusals = [reply for reply in replies if isinstance(reply, Refusal)]
         if refusals:
             for actor in actors:
@@ -340,10 +349,15 @@ class RayCrew:
         try:
             reply = self._cluster.ray.get(post.actor.prepare.remote(self._wishes, self.calibration), timeout=START_S)
         except self._cluster.ray.exceptions.RayError as error:
-            raise _as_error([Refusal(str(error).strip().splitlines()[-1], 1)]) from error
+            raise _as_error([Refusal(_last_line(error), 1)]) from error
         if isinstance(reply, Refusal):
             raise _as_error([reply])
         self.calibration = self.calibration or reply
+
+
+def _last_line(error: Exception) -> str:
+    """Return what an error of Ray comes down to."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _as_error(refusals: Sequence[Refusal]) -> BacoError:

@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import typer
 
 from baco_cli.console import Screen
 from baco_cli.folders import pairs_file
+from baco_cli.nodes import ModelOrder
 from baco_cli.opening import open_pair, pair_files
 from baco_cli.options import (
     EachModel,
@@ -43,6 +45,7 @@ from baco_cli.stopping import stoppable
 from baco_local.assemble import DEFAULT_PAIR
 from baco_local.backend.gguf_file import check_adapter, check_model
 from baco_local.backend.machine import usable_cores
+from baco_local.batch.cluster import Cluster, ClusterOptions, RayCrew
 from baco_local.batch.inputs import Checked, Input
 from baco_local.batch.items import Shard
 from baco_local.batch.manifest import Manifest, file_hash, manifest_path
@@ -124,6 +127,41 @@ class Rows:
         return FORMATS[name]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """More machines than this one."""
+
+    ray: Annotated[
+        bool, per_call("--ray", help="Let workers of a Ray cluster write, one pair in each.", panel=CLUSTER)
+    ] = False
+    ray_address: Annotated[
+        str | None,
+        per_call("--ray-address", help="The cluster; if not said, RAY_ADDRESS or one on this machine.", panel=CLUSTER),
+    ] = None
+    ray_workers: Annotated[
+        int | None, per_call("--ray-workers", min=1, help="How many; one per GPU or node if not said.", panel=CLUSTER)
+    ] = None
+    gpus_per_worker: Annotated[
+        float | None, per_call("--gpus-per-worker", min=0, help="1 if not said, where there are any.", panel=CLUSTER)
+    ] = None
+
+    def options(self) -> ClusterOptions | None:
+        """Return which cluster is meant; None without --ray."""
+        given = {
+            "--ray-address": self.ray_address,
+            "--ray-workers": self.ray_workers,
+            "--gpus-per-worker": self.gpus_per_worker,
+        }
+        if not self.ray:
+            for name, value in given.items():
+                if value is not None:
+                    raise UsageError(f"{name} does nothing without --ray")
+            return None
+        return ClusterOptions(
+            address=self.ray_address, n_workers=self.ray_workers, gpus_per_worker=self.gpus_per_worker
+        )
+
+
 @app.command()
 @bundled
 def batch(
@@ -139,6 +177,7 @@ def batch(
     sampling: Sampling,
     machine: Machine,
     each: EachModel,
+    machines: Machines,
     output: Output,
 ) -> None:
     """Write answers to many prompts, into a file.
@@ -150,6 +189,7 @@ def batch(
     screen = output.screen()
     refuse_early(writing, sampling, each)
     shard = Shard() if rows.shard is None else Shard.parse(rows.shard)
+    cluster = machines.options()
     with ExitStack() as files:
         given = files.enter_context(opened(source))
         refuse_overwriting(source, rows.output_file)
@@ -177,7 +217,17 @@ def batch(
             screen.say(f"{count(checked.n_rows, 'row')}, {count(n_total, 'answer')} wanted; nothing was written")
             return
         about = about_run(wanted, checked, source)
-        hands = local_crew(models, machine, each, screen, verbose=output.verbose)
+        if cluster is None:
+            hands = local_crew(models, machine, each, screen, verbose=output.verbose)
+        else:
+            order = ModelOrder.of(
+                chosen,
+                hashes,
+                options=both,
+                base_options=each.load_options(Role.BASE, both),
+                aligned_options=each.load_options(Role.ALIGNED, both),
+            )
+            hands = cluster_crew(cluster, order, card, machine, screen)
         if rows.output_file is None:
             to_stdout(wanted, hands, screen, about, calm=rows.no_progress)
         else:
@@ -317,12 +367,13 @@ def say_standing(screen: Screen, output: OutputFile, path: Path, about: Mapping[
         screen.say(f"{count(output.n_retried, 'answer')} that failed before will be tried again")
     if agenda.n_foreign:
         show_note(screen, f"{count(agenda.n_foreign, 'answer')} in {path} belong to no row of this input, and stay")
-    n_there = agenda.n_total - agenda.n_open
-    if n_there:
+    begun = agenda.n_done or agenda.failed
+    if begun:
+        failed = f", and {len(agenda.failed)} that failed" if agenda.failed else ""
         what = "going on" if agenda.n_open else "nothing is left to do"
-        screen.say(f"{path} has {n_there} of {count(agenda.n_total, 'answer')}; {what}")
+        screen.say(f"{path} has {agenda.n_done} of {count(agenda.n_total, 'answer')}{failed}; {what}")
     before = output.manifest.about.get("versions")
-    if n_there and before is not None and before != about["versions"]:
+    if begun and before is not None and before != about["versions"]:
         show_note(screen, "this run has other versions of baco, llama.cpp or Python than the one before; see the runs")
 
 
@@ -353,6 +404,39 @@ def local_crew(models: ModelChoice, machine: Machine, each: EachModel, screen: S
             about["models"] = {role.value: plain(dataclasses.asdict(pair.infos[role])) for role in Role}
             about["parallel"] = pair.n_parallel
             yield worker
+
+    return hands
+
+
+def cluster_crew(options: ClusterOptions, order: ModelOrder, card: PairCard, machine: Machine, screen: Screen) -> Hands:
+    """Return what loads the pair on the nodes of a cluster."""
+
+    @contextmanager
+    def hands(wanted: Batch, n_open: int, _live: list[Stream], about: dict[str, Any]) -> Iterator[Crew]:
+        screen.status.show("starting the workers …")
+        try:
+            with Cluster(options) as cluster:
+                n_each = machine.at_once(-(-n_open // cluster.n_workers))
+                crew = RayCrew(
+                    cluster,
+                    dataclasses.replace(order, n_parallel=n_each),
+                    wanted.wishes,
+                    calibration=about.get("calibration") or card.calibration,
+                    on_event=lambda words: show_note(screen, words),
+                )
+                screen.status.clear()
+                facts = crew.facts
+                for note in dict.fromkeys(note for each in facts for note in each.notes):
+                    show_note(screen, note)
+                nodes = ", ".join(f"{n} on {node}" for node, n in Counter(each.node for each in facts).items())
+                screen.say(f"pair: {wanted.pair} · {count(len(facts), 'worker')}: {nodes}")
+                about["calibration"] = crew.calibration
+                about["models"] = {role: plain(dataclasses.asdict(info)) for role, info in facts[0].infos.items()}
+                about["parallel"] = n_each
+                about["workers"] = [each.node for each in facts]
+                yield crew
+        finally:
+            screen.status.clear()
 
     return hands
 
