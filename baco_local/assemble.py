@@ -25,7 +25,7 @@ from baco_local.catalog import KnownPair, PairCard, find_pair
 from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
 from baco_local.errors import ModelFileError, UsageError
 from baco_local.pair import Pair
-from baco_local.reading import Reader, Rewarder
+from baco_local.reading import Rewarder, Scorer
 from baco_local.routing.dial import Calibration
 from baco_local.text.agreement import Agreement, check_pair, compare
 from baco_local.text.chat import ChatTemplate
@@ -47,12 +47,12 @@ __all__ = [
     "inspect_pair",
     "load",
     "load_embedder",
-    "load_reader",
     "load_rewarder",
+    "load_scorer",
 ]
 
 DEFAULT_PAIR = "tales"
-MOST_READ = 4096  # positions of a reader's context: a longer text is read in overlapping windows
+MOST_READ = 4096  # positions of a scorer's context: a longer text is read in overlapping windows
 CLASSIFIERS = ("bert", "modern-bert", "neo-bert", "qwen3", "qwen3vl")  # whose classification head llama.cpp loads
 SOFTMAX = ("qwen3", "qwen3vl")  # and puts a softmax behind
 NO_TEMPLATE = (
@@ -119,7 +119,7 @@ def load(
         wider = max(models.values(), key=lambda model: len(model.vocab))
         cache = _CalibrationCache(cache_dir, models, say)
         loaded = Pair(
-            models,
+            dict(models),
             share({role: model.vocab for role, model in models.items()}, agreement.unshared),
             chain_builder(wider.vocab_handle, len(wider.vocab)),
             name=files.name,
@@ -191,7 +191,7 @@ def load_embedder(path: Path, options: LoadOptions | None = None) -> Embedder:
         weights.close()
 
 
-def load_reader(path: Path, options: LoadOptions | None = None) -> Reader:
+def load_scorer(path: Path, options: LoadOptions | None = None) -> Scorer:
     """Load a model that says how many bits a text has."""
     from baco_local.backend import llama
 
@@ -202,7 +202,7 @@ def load_reader(path: Path, options: LoadOptions | None = None) -> Reader:
         model = llama.open_model(weights, options, n_sequences=1)
     finally:
         weights.close()
-    return Reader(model, _template_of(model.info, model.vocab))
+    return Scorer(model, _template_of(model.info, model.vocab))
 
 
 def load_rewarder(path: Path, head: Path | None = None, options: LoadOptions | None = None) -> Rewarder:

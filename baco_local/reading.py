@@ -18,13 +18,13 @@ from baco_local.text.frames import base_ids, frame
 from baco_local.text.vocab import Vocab
 from baco_local.types import TokenIds
 
-__all__ = ["Reader", "Rewarder", "Vectoriser"]
+__all__ = ["Rewarder", "Scorer", "Vectoriser"]
 
 ROWS_AT_ONCE = 64  # rows of a whole vocabulary that are kept at a time
 LN2 = float(np.log(2.0))
 
 
-class Reader:
+class Scorer:
     """One model that reads and does not write; keeps what a text has in common with the one before."""
 
     def __init__(self, model: Model, template: ChatTemplate | None = None) -> None:

@@ -12,6 +12,7 @@ import llama_cpp as lc
 import numpy as np
 from numpy.typing import NDArray
 
+from baco_local.backend.gguf_file import read_header
 from baco_local.backend.llama import Weights, recent_log
 from baco_local.backend.machine import threads_for, usable_cores
 from baco_local.config import LoadOptions
@@ -22,6 +23,7 @@ __all__ = ["Embedder", "Pooling", "open_embedder"]
 
 MOST_TOKENS = 2048  # of one text, however long the context that a model was trained for
 MOST_TEXTS = 32  # read in one pass
+LEAST_ROOM = 512  # tokens of one pass, also of a model that was trained on shorter texts
 
 
 class Pooling(IntEnum):
@@ -46,10 +48,10 @@ class Embedder:
             else lc.llama_model_n_embd(weights.handle)
         )
         self.n_cut = 0  # texts so far that were longer than n_tokens, and lost their end
-        self._weights = weights
+        self._weights, self._room = weights, int(lc.llama_n_batch(context))
         self._context: int | None = context
         self._memory = lc.llama_get_memory(context)  # null for encoders: they keep nothing between passes
-        self._batch = lc.llama_batch_init(n_tokens, 0, 1)
+        self._batch = lc.llama_batch_init(self._room, 0, 1)
         self._closing = bool(lc.llama_vocab_get_add_sep(weights.vocab_handle)) or bool(
             lc.llama_vocab_get_add_eos(weights.vocab_handle)
         )
@@ -97,7 +99,7 @@ class Embedder:
             size = min(len(ids), self.n_tokens)
             if not size:
                 continue
-            if places and (n + size > self.n_tokens or len(places) == MOST_TEXTS):
+            if places and (n + size > self._room or len(places) == MOST_TEXTS):
                 yield places
                 places, n = [], 0
             places.append(place)
@@ -143,11 +145,12 @@ def open_embedder(weights: Weights, options: LoadOptions, pooling: Pooling | Non
     if pooling is None:
         said = weights.text(f"{weights.text('general.architecture')}.pooling_type") or ""
         pooling = Pooling(int(said)) if said.isdecimal() and int(said) in (Pooling.CLS, Pooling.LAST) else Pooling.MEAN
-    if pooling is Pooling.RANK and lc.llama_model_n_cls_out(weights.handle) < 1:
+    if pooling is Pooling.RANK and not _has_head(weights):  # llama.cpp would hand out a state's first number
         raise ModelFileError(f"{weights.path} has no classification head")
     n_tokens = min(options.ctx_size or MOST_TOKENS, weights.n_ctx_train)
     params = lc.llama_context_default_params()
-    params.n_ctx = params.n_batch = params.n_ubatch = n_tokens  # who looks both ways must see a text in one piece
+    room = -(-max(n_tokens, LEAST_ROOM) // MOST_TEXTS) * MOST_TEXTS  # llama.cpp aborts where texts do not divide it
+    params.n_ctx = params.n_batch = params.n_ubatch = room  # who looks both ways must see a text in one piece
     params.n_seq_max, params.kv_unified = MOST_TEXTS, True
     params.embeddings, params.pooling_type = True, int(pooling)
     params.n_threads = options.threads or threads_for(weights.summary.n_parameters, usable_cores())
@@ -158,3 +161,9 @@ def open_embedder(weights: Weights, options: LoadOptions, pooling: Pooling | Non
         error.log = recent_log()
         raise error
     return Embedder(weights, context, pooling, n_tokens)
+
+
+def _has_head(weights: Weights) -> bool:
+    """Tell whether a file holds the weights of a classifier."""
+    tensors = (tensor for part in weights.summary.parts for tensor in read_header(part).tensors)
+    return any(tensor.name.startswith("cls.") for tensor in tensors)

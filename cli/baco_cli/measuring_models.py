@@ -16,7 +16,7 @@ from baco_cli.console import Screen
 from baco_cli.folders import pairs_file
 from baco_cli.opening import pair_files
 from baco_cli.options import ModelChoice
-from baco_local.assemble import DEFAULT_PAIR, load_embedder, load_reader, load_rewarder
+from baco_local.assemble import DEFAULT_PAIR, load_embedder, load_rewarder, load_scorer
 from baco_local.backend.base import ModelInfo
 from baco_local.catalog import find_pair
 from baco_local.config import LoadOptions, PairFiles
@@ -32,7 +32,7 @@ from baco_local.metrics.annotators import (
 )
 from baco_local.metrics.base import AnswerSet
 from baco_local.metrics.semantic import UNIGRAM_CUT, Same, unigram_same
-from baco_local.reading import Reader
+from baco_local.reading import Scorer
 
 __all__ = ["Helpers", "Wishes", "watched"]
 
@@ -90,9 +90,9 @@ class Wishes:
         if self.semantic:
             base = pair_of(models).base
             screen.status.show(f"loading {base.name} …")
-            reader = load_reader(base, options)
-            open_models.callback(reader.close)
-            helpers.meaning.append(surprised(reader.bits_after, seed))
+            scorer = load_scorer(base, options)
+            open_models.callback(scorer.close)
+            helpers.meaning.append(surprised(scorer.bits_after, seed))
             helpers.sentences["Decan"] = lambda: (
                 f"scored by {base.name}; if it wrote these texts, look once with another"
             )
@@ -115,23 +115,23 @@ class Wishes:
             if self.embed is not None:
                 return f"vectors of {title(embedder.info)}, {embedder.pooling.name.lower()} of its states{cut}"
             return (
-                f"mean states of the pair's base model {title(embedder.info)}, which is no embedding model: "
-                f"coarse, and its cosines lie close together; better: --embed MODEL.gguf{cut}"
+                f"mean states of the pair's base model {title(embedder.info)}, which was never trained to place "
+                f"meanings, so these are coarse; better: --embed MODEL.gguf{cut}"
             )
 
         helpers.sentences["Meaning"] = words
 
     def _load_quality(
         self, helpers: Helpers, options: LoadOptions, screen: Screen, open_models: ExitStack
-    ) -> Reader | None:
-        reader = None
+    ) -> Scorer | None:
+        judge = None
         said = []
         if self.judge is not None:
             screen.status.show(f"loading {self.judge.name} …")
-            reader = load_reader(self.judge, options)
-            open_models.callback(reader.close)
-            helpers.quality.append(judged(reader.bits))
-            said.append(f"bits per byte of {title(reader.model.info)}, asked through {reader.form}")
+            judge = load_scorer(self.judge, options)
+            open_models.callback(judge.close)
+            helpers.quality.append(judged(judge.bits))
+            said.append(f"bits per byte of {title(judge.model.info)}, asked through {judge.form}")
         if self.reward is not None:
             screen.status.show(f"loading {self.reward.name} …")
             rewarder = load_rewarder(self.reward, self.head, options)
@@ -140,9 +140,9 @@ class Wishes:
             said.append(f"rewards of {self.reward.name}; utility* by the deciles of the first file's rewards")
         if said:
             helpers.sentences["Quality"] = lambda: "; ".join([*said, "and what was asked and can be checked"])
-        return reader
+        return judge
 
-    def _test(self, helpers: Helpers, judge: Reader | None) -> Annotate:
+    def _test(self, helpers: Helpers, judge: Scorer | None) -> Annotate:
         """Return what sorts answers into classes, and say how."""
         name = "Same answer"
         if self.same == "cosine":
@@ -181,7 +181,8 @@ def pair_of(models: ModelChoice) -> PairFiles:
 
 def title(info: ModelInfo) -> str:
     """Return how a model is called in a sentence."""
-    return f"{Path(info.path).name} ({info.description or info.architecture})"
+    path = Path(info.path)
+    return f"{path.parent.name}/{path.name} ({info.architecture}, {info.n_parameters / 1e6:.3g} M parameters)"
 
 
 def watched(annotate: Annotate, screen: Screen) -> Annotate:
