@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
+import numpy as np
 import pytest
+
+from tiny_bert import write_tiny_bert
 
 STORY = "the fox ran over the hill and met a cat who sang of the sea all day long until the moon came up"
 
@@ -142,3 +146,115 @@ def test_real_base_and_aligned_answers(invoke, shared_data):
     change = {each["metric"]: each["difference"]["change"] for each in found["findings"] if each["view"] == "raw"}
     assert change["constraints"]["low"] > 0.3
     assert change["loops"]["high"] < -0.8
+
+
+# --- with models --------------------------------------------------------------------------------------------------
+
+
+def means(done):
+    """Return metric -> mean of the first file, in the uncut view."""
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    return {each["metric"]: each["files"][0]["mean"] for each in found["findings"] if each["view"] == "raw"}, found
+
+
+@pytest.fixture
+def few(answers):
+    """Return a small file of answers that a tiny vocabulary can read."""
+    return answers(
+        "few.jsonl", ["the fox ran home.", "the old sea.", "the fox ran home."], ["a cat.", "a fox.", "the sea."]
+    )
+
+
+def test_meaning_is_not_measured_without_a_model(invoke, few):
+    """Classes of answers need no model, vectors do."""
+    numbers, found = means(invoke("measure", few, "--json"))
+    assert numbers["distinct_k"] == pytest.approx((2 + 2) / 2)
+    assert numbers.keys() & {"vendi", "cosine_distance", "decan", "judge_bits", "reward"} == set()
+    assert "unigram F1" in found["helpers"]["Same answer"]
+
+
+@pytest.mark.model
+def test_vectors_of_an_embedding_model(invoke, few, tmp_path):
+    """--embed gives the vectors, which also tell answers apart if wanted; the model is named."""
+    write_tiny_bert(tmp_path / "tiny.gguf")
+    numbers, found = means(invoke("measure", few, "--embed", str(tmp_path / "tiny.gguf"), "--same", "cosine", "--json"))
+    assert 1 < numbers["vendi"] < 3
+    assert 0 < numbers["cosine_distance"] < 1
+    assert "tiny.gguf (bert" in found["helpers"]["Meaning"]
+    assert found["helpers"]["Same answer"] == "cosine above 0.8"
+    assert "decan" not in numbers
+
+
+@pytest.mark.model
+def test_meaning_by_the_pair(invoke, few):
+    """--semantic alone reads the answers with the pair's base model, and says that this is coarse."""
+    numbers, found = means(invoke("measure", few, "--semantic", "--json"))
+    assert 1 < numbers["vendi"] < 3
+    assert numbers["decan"] > 0
+    assert "base model" in found["helpers"]["Meaning"]
+    assert "coarse" in found["helpers"]["Meaning"]
+
+
+@pytest.mark.model
+def test_a_judge(invoke, answers, tales):
+    """A judge of stories has fewer bits for a story than for noise, is named, and can say what is the same."""
+    judge = str(tales / "base.gguf")
+    story = answers("story.jsonl", ["Once upon a time there was a little fox who lived in a wood.", ""])
+    noise = answers("noise.jsonl", ["qx zzv wwq kjh 7 %% pqr vbn xcz lkj hgf dsa poi", ""])
+    options = ("--judge", judge, "--same", "judge", "--json")
+    (good, found), (bad, _) = (means(invoke("measure", file, *options)) for file in (story, noise))
+    assert good["judge_bits"] > bad["judge_bits"]
+    assert "base.gguf" in found["helpers"]["Quality"]
+    assert "the judge says yes" in found["helpers"]["Same answer"]
+
+
+@pytest.mark.model
+def test_a_reward_model(invoke, few, tales, tmp_path):
+    """A row of weights beside any model gives rewards, and these give utility."""
+    head = tmp_path / "head.npy"
+    np.save(head, np.ones(3, np.float32))
+    refused = invoke("measure", few, "--reward", str(tales / "aligned.gguf"), "--reward-head", str(head))
+    assert refused.exit_code == 2
+    width = int(re.search(r"have (\d+)", refused.stderr)[1])
+    np.save(head, np.random.default_rng(0).normal(size=width).astype(np.float32))
+    numbers, found = means(
+        invoke("measure", few, "--reward", str(tales / "aligned.gguf"), "--reward-head", str(head), "--json")
+    )
+    (rewards,) = [each["values"][0] for each in found["findings"] if each["metric"] == "reward"]
+    assert rewards[0] != rewards[1]
+    assert 0 < numbers["utility"] <= 10
+
+
+@pytest.mark.model
+def test_a_reward_model_without_a_head_is_refused(invoke, few, tales):
+    """llama.cpp would hand out a number that is no reward: say so, and what to give."""
+    done = invoke("measure", few, "--reward", str(tales / "aligned.gguf"))
+    assert done.exit_code == 1
+    assert "--reward-head" in done.stderr
+
+
+def test_a_test_of_ones_own(invoke, few):
+    """MODULE:FUNCTION is asked with two texts."""
+    numbers, found = means(invoke("measure", few, "--same", "operator:eq", "--json"))
+    assert numbers["distinct_k"] == pytest.approx((2 + 3) / 2)
+    assert "operator:eq" in found["helpers"]["Same answer"]
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--same", "cosine"), "--embed"),
+        (("--same", "judge"), "--judge"),
+        (("--same", "nothing"), "'nothing'"),
+        (("--same", "operator:nothing"), "nothing"),
+        (("--same", "operator:eq", "--same-cut", "0.5"), "decides itself"),
+        (("--reward-head", "x.npy"), "--reward"),
+        (("--embed", "nowhere.gguf"), "does not exist"),
+    ],
+)
+def test_wrong_helpers(invoke, few, options, part):
+    """What helps nothing or does not exist is refused by name."""
+    done = invoke("measure", few, *options)
+    assert done.exit_code in {2, 5}
+    assert part in done.stderr
