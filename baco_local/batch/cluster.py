@@ -49,7 +49,7 @@ class Cluster:
             UsageError: Ray is not installed, or there is no such cluster.
 
         """
-        address = options.address or os.environ.get("RAY_ADDRESS")
+        address = options.address or os.environ.get("RAY_ADDRESS") or None
         if address is None:
             os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
