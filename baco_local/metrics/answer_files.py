@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,17 @@ MANY = ("generations", "outputs", "responses", "completions", "answers", "texts"
 UNENDED = ("length", "context", "cancelled")  # of finish_reason
 
 
+class Answer(NamedTuple):
+    """One answer as a row has it."""
+
+    text: str
+    ended: bool | None = None  # by itself; None = the row does not say
+    sample: int | None = None  # its number among the answers to its prompt; None = the row does not say
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """All answers to one prompt, in the order of their lines."""
+    """All answers to one prompt, in the order of their numbers, or of their lines where they have none."""
 
     key: str  # the prompt, or the id where the file has no prompt
     prompt: str = ""
@@ -64,8 +72,7 @@ def parse_answers(lines: Iterable[str], name: str, prompts: Mapping[str, str] | 
         UsageError: a line is not JSON, or holds no answer.
 
     """
-    texts: dict[str, list[str]] = {}
-    ended: dict[str, list[bool | None]] = {}
+    answers: dict[str, list[Answer]] = {}
     prompt_of: dict[str, str] = {}
     constraints: dict[str, Constraints] = {}
     n_failed = 0
@@ -83,9 +90,8 @@ def parse_answers(lines: Iterable[str], name: str, prompts: Mapping[str, str] | 
         prompt_of.setdefault(key, prompt)
         if isinstance(row.get("constraints"), Mapping):
             constraints[key] = read_constraints(row["constraints"])
-        texts.setdefault(key, []).extend(text for text, _ in found)
-        ended.setdefault(key, []).extend(end for _, end in found)
-    if not texts:
+        answers.setdefault(key, []).extend(found)
+    if not answers:
         raise UsageError(f"{name} holds no answers" + (f", but {n_failed} errors" if n_failed else ""))
     return AnswerFile(
         name=name,
@@ -93,14 +99,21 @@ def parse_answers(lines: Iterable[str], name: str, prompts: Mapping[str, str] | 
             Answered(
                 key=key,
                 prompt=prompt_of[key],
-                texts=tuple(own),
-                ended=tuple(ended[key]),
+                texts=tuple(answer.text for answer in own),
+                ended=tuple(answer.ended for answer in own),
                 constraints=constraints.get(key),
             )
-            for key, own in texts.items()
+            for key, own in ((key, _in_order(own)) for key, own in answers.items())
         ),
         n_failed=n_failed,
     )
+
+
+def _in_order(answers: list[Answer]) -> list[Answer]:
+    """Sort answers by their numbers, for rows are written as they are finished."""
+    if any(answer.sample is None for answer in answers):
+        return answers
+    return sorted(answers, key=lambda answer: answer.sample or 0)
 
 
 def parse_prompts(lines: Iterable[str], name: str) -> dict[str, str]:
@@ -181,8 +194,8 @@ def _prompt(row: Mapping[str, Any]) -> str:
     return _prompt(body) if isinstance(body, Mapping) else ""
 
 
-def _answers(row: Mapping[str, Any]) -> list[tuple[str, bool | None]] | None:
-    """Return the answers of a row, each with whether it ended by itself; None where there is no such field."""
+def _answers(row: Mapping[str, Any]) -> list[Answer] | None:
+    """Return the answers of a row; None where there is no such field."""
     response = row.get("response")
     if isinstance(response, Mapping):
         body = response.get("body", response)
@@ -194,18 +207,24 @@ def _answers(row: Mapping[str, Any]) -> list[tuple[str, bool | None]] | None:
             return [answer for each in row[name] for answer in _one(each)]
     for name in ONE:
         if isinstance(row.get(name), str):
-            return [(row[name], _end(row))]
+            return [Answer(row[name], _end(row), _sample(row))]
     return None
 
 
-def _one(value: Any) -> list[tuple[str, bool | None]]:
-    return [(value, None)] if isinstance(value, str) else (_answers(value) or []) if isinstance(value, Mapping) else []
+def _one(value: Any) -> list[Answer]:
+    return [Answer(value)] if isinstance(value, str) else (_answers(value) or []) if isinstance(value, Mapping) else []
 
 
-def _choice(choice: Mapping[str, Any]) -> tuple[str, bool | None]:
+def _choice(choice: Mapping[str, Any]) -> Answer:
     message = choice.get("message")
     text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
-    return text or "", _end(choice)
+    return Answer(text or "", _end(choice), _sample(choice))
+
+
+def _sample(row: Mapping[str, Any]) -> int | None:
+    own = row.get("baco")
+    number = row.get("sample", own.get("sample") if isinstance(own, Mapping) else None)
+    return number if isinstance(number, int) else None
 
 
 def _end(row: Mapping[str, Any]) -> bool | None:

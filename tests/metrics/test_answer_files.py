@@ -67,6 +67,17 @@ def test_rows_of_run():
     assert [(each.texts, each.ended) for each in read.prompts] == [(("x", "y"), (True, False))]
 
 
+def test_answers_are_put_in_order():
+    """Rows are written as they are finished; where answers have numbers, they come in their order."""
+    (flat,) = parse_answers(lines(*reversed(FLAT)), "f").prompts
+    assert flat.texts == ("x", "y")
+    batch = [
+        {"custom_id": "p", "response": {"body": {"choices": [{"message": {"content": text}, "baco": {"sample": k}}]}}}
+        for k, text in ((2, "z"), (0, "x"), (1, "y"))
+    ]
+    assert parse_answers(lines(*batch), "f").prompts[0].texts == ("x", "y", "z")
+
+
 def test_empty_answers_stay():
     """An empty answer is an answer."""
     assert parse_answers(lines({"prompt": "Ask", "outputs": ["", "x"]}), "f").prompts[0].texts == ("", "x")
