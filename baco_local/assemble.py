@@ -9,14 +9,14 @@ import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baco_local.backend.base import ModelInfo
+from baco_local.backend.base import Model, ModelInfo
 from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
 from baco_local.backend.machine import BuildFacts, free_memory
 from baco_local.backend.memory import plan_pair
@@ -27,6 +27,7 @@ from baco_local.errors import ModelFileError, UsageError
 from baco_local.pair import Pair
 from baco_local.reading import Rewarder, Scorer
 from baco_local.routing.dial import Calibration
+from baco_local.scheduling.base import Helper, Reader
 from baco_local.text.agreement import Agreement, check_pair, compare
 from baco_local.text.chat import ChatTemplate
 from baco_local.text.shared import share
@@ -71,6 +72,7 @@ def load(
     options: LoadOptions | None = None,
     base_options: LoadOptions | None = None,
     aligned_options: LoadOptions | None = None,
+    draft: Path | str | None = None,
     n_parallel: int = 1,
     calibrate: bool = True,
     on_progress: Callable[[str], None] | None = None,
@@ -88,6 +90,7 @@ def load(
         options: how both files are loaded.
         base_options: how the base model is loaded; None = as ``options``.
         aligned_options: how the aligned model is loaded; None = as ``options``.
+        draft: a small model of the same vocabulary, that guesses for the speculative schedule; no text changes by it.
         n_parallel: how many answers decode together.
         calibrate: measure what the dial means for this pair when it is first needed; False = fixed formulas.
         on_progress: called with a few words when something takes a while.
@@ -118,8 +121,11 @@ def load(
         template, template_notes = _template(models[Role.ALIGNED])
         wider = max(models.values(), key=lambda model: len(model.vocab))
         cache = _CalibrationCache(cache_dir, models, say)
+        readers: dict[Reader, Model] = {**models}  # type: ignore[dict-item]  # a mapping's keys are invariant
+        if draft is not None:
+            readers[Helper.DRAFT] = _open_draft(Path(draft), both, models, n_parallel, undo)
         loaded = Pair(
-            dict(models),
+            readers,
             share({role: model.vocab for role, model in models.items()}, agreement.unshared),
             chain_builder(wider.vocab_handle, len(wider.vocab)),
             name=files.name,
@@ -331,6 +337,26 @@ def _open(
     for weights in {id(w): w for w in (base_weights, aligned_weights)}.values():
         weights.close()  # the models keep them
     return models, (*plan.notes, *(_file_notes(base, aligned) if aligned else ()))
+
+
+def _open_draft(
+    path: Path, options: LoadOptions, models: dict[Role, LlamaModel], n_parallel: int, undo: ExitStack
+) -> LlamaModel:
+    """Open a small model that guesses; it reads what the aligned model reads, as far as its context goes."""
+    from baco_local.backend import llama
+
+    aligned = models[Role.ALIGNED]
+    check_model(path)
+    weights = llama.load_weights(path, options)
+    undo.callback(weights.close)
+    check_pair(weights.vocab, aligned.vocab, base_name=str(path), aligned_name=aligned.info.path)
+    n_ctx = min(weights.n_ctx_train, *(model.n_ctx for model in models.values()))
+    model = llama.open_model(weights, replace(options, ctx_size=n_ctx), n_sequences=n_parallel)
+    undo.callback(model.close)
+    weights.close()
+    if not model.can_rewind:
+        raise ModelFileError(f"{path} cannot take back what it has read, so it cannot guess; name another small model")
+    return model
 
 
 def _template(aligned: LlamaModel) -> tuple[ChatTemplate | None, tuple[str, ...]]:

@@ -18,6 +18,7 @@ __all__ = [
     "CacheType",
     "ContentFrom",
     "DecodeOptions",
+    "DrafterName",
     "EndCheck",
     "FlashAttention",
     "Guards",
@@ -155,6 +156,18 @@ class ScheduleName(StrEnum):
 
     LOCKSTEP = "lockstep"  # both models read every token
     LAZY = "lazy"  # a model reads when its row is needed, and then everything that it has missed
+    SPECULATIVE = "speculative"  # guesses are read by both models in one batch each
+
+
+class DrafterName(StrEnum):
+    """Who guesses for the speculative schedule; no guess changes a text."""
+
+    AUTO = "auto"  # the small model if one is loaded, else the text itself
+    MODEL = "model"  # a third, small model of the same vocabulary
+    BASE = "base"
+    ALIGNED = "aligned"
+    LOOKUP = "lookup"  # the text itself, where its last words stood before
+    NONE = "none"
 
 
 class ContentFrom(StrEnum):
@@ -205,6 +218,8 @@ class DecodeOptions:
     detail: Detail = Detail.ROUTE
     n_rivals: int = 0  # top lists recorded per side when detail is SIDES; 0 = none
     schedule: ScheduleName = ScheduleName.LOCKSTEP
+    drafter: DrafterName = DrafterName.AUTO
+    draft_max: int = 8  # guesses of one round at most
 
     def __post_init__(self) -> None:
         """Refuse values that no decode can use."""
@@ -214,6 +229,8 @@ class DecodeOptions:
             raise UsageError(f"max_tokens is {self.max_tokens}; ask for at least one token")
         if any(not text for text in self.stop):
             raise UsageError("a stop string is empty; leave it out instead")
+        if self.draft_max < 0:
+            raise UsageError(f"draft_max is {self.draft_max}; 0 guesses nothing")
         if self.n_rivals < 0:
             raise UsageError(f"n_rivals is {self.n_rivals}; 0 records no top lists")
 

@@ -25,8 +25,9 @@ from baco_local.errors import UsageError
 from baco_local.routing.dial import Calibration
 from baco_local.sampling.sampler import Build, Chain, Sampler
 from baco_local.sampling.steps import Grammar, JsonSchema, Recipe, stateless
-from baco_local.scheduling.base import Voice
-from baco_local.scheduling.schedules import SCHEDULES
+from baco_local.scheduling.base import Reader, Voice
+from baco_local.scheduling.choice import Pace, schedule_for
+from baco_local.scheduling.pace import TYPICAL, Cost
 from baco_local.settings import Knobs, Settings
 from baco_local.text.chat import ChatTemplate, Message, aligned_ids
 from baco_local.text.frames import base_ids, frame
@@ -134,7 +135,7 @@ class Pair:
 
     def __init__(
         self,
-        models: Mapping[Role, Model],
+        models: Mapping[Reader, Model],
         vocab: SharedVocab,
         build: Build,
         *,
@@ -145,19 +146,25 @@ class Pair:
         n_parallel: int | None = None,
         calibration: Calibration | None = None,
         calibrate: Callable[[Pair], Calibration | None] | None = None,
+        costs: Mapping[Reader, Cost] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        """Take the parts that ``assemble`` has made; ``calibrate`` is asked once, when a dial first needs it."""
+        """Take the parts that ``assemble`` has made; ``calibrate`` is asked once, when a dial first needs it.
+
+        ``models`` may hold a helper beside the two, and ``costs`` says what a decode of each takes.
+        """
         self.name, self.card, self.notes = name, card, tuple(notes)
         self.settings = Settings().turn(card.sampling)
-        self.infos: dict[Role, ModelInfo] = {role: model.info for role, model in models.items()}
+        self.infos: dict[Role, ModelInfo] = {role: models[role].info for role in Role}
         self.engine = Engine(models, n_parallel=n_parallel)
-        self.n_ctx = min(model.n_ctx for model in models.values())
+        self.n_ctx = min(models[role].n_ctx for role in Role)
         self.n_parallel = n_parallel or min(model.n_sequences for model in models.values())
         self.pieces = vocab.pieces
+        self.pace = Pace(costs or estimated(models), can_rewind=all(model.can_rewind for model in models.values()))
         self.calibration = calibration
         self._calibrate, self._on_close = calibrate, on_close
         self._vocab, self._template, self._models = vocab, template, models
+        self._reaches = self.engine.reaches
         self._build, self._shared_chains = build, dict[Recipe, Chain]()
 
     # --- writing --------------------------------------------------------------------------------------------------
@@ -317,12 +324,13 @@ class Pair:
             sample=job.sample,
             can_cut=self.engine.can_cut,
             begun=job.begun,
+            reaches=self._reaches,
         )
         aligned, base = settings.aligned.recipe(), settings.base.recipe()
         sampler = Sampler(aligned, self._chain, {} if base == aligned else {Role.BASE: base})
         for spoken in job.begun:
             sampler.accept(spoken.id)
-        return Task(sequence, sampler, self._cast(sequence, sampler, settings), SCHEDULES[decode.schedule])
+        return Task(sequence, sampler, self._cast(sequence, sampler, settings), schedule_for(decode, self.pace))
 
     def _check_grammar(self, settings: Settings, job: Job) -> None:
         """A grammar binds the text, which both models share, from its first token on."""
@@ -356,6 +364,12 @@ class Pair:
         if recipe not in self._shared_chains:
             self._shared_chains[recipe] = self._build(recipe)
         return self._shared_chains[recipe]
+
+
+def estimated(models: Mapping[Reader, Model]) -> dict[Reader, Cost]:
+    """Return a guess at what decodes cost, where nothing was measured: by size alone."""
+    largest = max(1, *(model.info.n_parameters for model in models.values()))
+    return {reader: TYPICAL.times(max(1, model.info.n_parameters) / largest) for reader, model in models.items()}
 
 
 def _messages(prompt: Prompt, system: str | None) -> tuple[Message, ...]:

@@ -16,6 +16,7 @@ from baco_local.config import (
     BoundaryRule,
     ContentFrom,
     DecodeOptions,
+    DrafterName,
     EndCheck,
     Guards,
     ScheduleName,
@@ -54,6 +55,8 @@ class Knobs(TypedDict, total=False):
     detail: Detail
     n_rivals: int
     schedule: ScheduleName
+    drafter: DrafterName
+    draft_max: int
     frame: str
     temperature: float
     dynatemp_range: float
@@ -170,6 +173,7 @@ CHOICES: dict[str, type[StrEnum]] = {
     "uncertainty": Uncertainty,
     "detail": Detail,
     "schedule": ScheduleName,
+    "drafter": DrafterName,
 }
 DECODE_KNOBS = frozenset(f.name for f in dataclasses.fields(DecodeOptions)) - {"router"}
 SAMPLING_KNOBS = frozenset(f.name for f in dataclasses.fields(SamplingOptions))

@@ -16,6 +16,7 @@ from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.catalog import PairCard
 from baco_local.pair import Pair
 from baco_local.sampling.sampler import Build
+from baco_local.scheduling.base import Helper, Reader
 from baco_local.text.chat import ChatTemplate
 from baco_local.text.shared import share
 from baco_local.text.vocab import TokenKind, Vocab
@@ -254,8 +255,11 @@ def scripted_pair(
     name: str = "scripted",
     card: PairCard | None = None,
     build: Build | None = None,
+    draft: Script | None = None,
 ) -> Pair:
     """Return a pair of scripted models; without scripts, two lively ones over a few words that end at some point.
+
+    With ``draft`` a third model guesses for the speculative schedule.
 
     Example::
 
@@ -264,15 +268,17 @@ def scripted_pair(
 
     """
     vocab = vocab or word_vocab((*WORDS, *(letter for letter in LETTERS if letter not in WORDS)))
-    scripts = {
+    scripts: dict[Reader, Script] = {
         Role.BASE: base or lively(len(vocab), 1),
         Role.ALIGNED: aligned or lively(len(vocab), 2, stop_bias=2.0),
     }
+    if draft is not None:
+        scripts[Helper.DRAFT] = draft
     models = {
-        role: ScriptedModel(
-            script, vocab, n_ctx=n_ctx, n_sequences=n_parallel, n_batch=n_batch, can_rewind=can_rewind, name=str(role)
+        reader: ScriptedModel(
+            script, vocab, n_ctx=n_ctx, n_sequences=n_parallel, n_batch=n_batch, can_rewind=can_rewind, name=str(reader)
         )
-        for role, script in scripts.items()
+        for reader, script in scripts.items()
     }
     return Pair(
         models,

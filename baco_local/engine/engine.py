@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from baco_local.backend.base import CacheFull, Feed, Interrupted, Model
 from baco_local.engine.answer import Token
 from baco_local.engine.lanes import Lane, Lanes, common_prefix
-from baco_local.engine.sequence import Sequence
+from baco_local.engine.sequence import Reach, Sequence
 from baco_local.errors import PromptTooLongError
 from baco_local.sampling.sampler import Sampler
-from baco_local.scheduling.base import Ask, Round, Schedule, Voice
+from baco_local.scheduling.base import Ask, Reader, Round, Schedule, Voice
 from baco_local.types import FinishReason, Role, Rows, Spoken
 
 __all__ = ["Engine", "Task"]
@@ -43,7 +43,8 @@ class _Turn:
     """A task while it is decoded: its lanes, and the round that waits for rows."""
 
     task: Task
-    lanes: dict[Role, Lane] = field(default_factory=dict)
+    lanes: dict[Reader, Lane] = field(default_factory=dict)
+    voice: Voice | None = None  # the one that the round was started with
     round: Round | None = None
     asks: tuple[Ask, ...] = ()
     found: list[Rows | None] = field(default_factory=list)  # the answer to each ask, as far as it is there
@@ -72,9 +73,9 @@ class _Reading(NamedTuple):
 class Engine:
     """Decodes tasks on a pair of models; at most as many at once as the models have sequences."""
 
-    def __init__(self, models: Mapping[Role, Model], *, n_parallel: int | None = None) -> None:
+    def __init__(self, models: Mapping[Reader, Model], *, n_parallel: int | None = None) -> None:
         self.models = models
-        self._lanes = {role: Lanes(model) for role, model in models.items()}
+        self._lanes = {reader: Lanes(model) for reader, model in models.items()}
         self._room = n_parallel or min(model.n_sequences for model in models.values())
         self._waiting: deque[Task] = deque()
         self._turns: list[_Turn] = []
@@ -84,7 +85,12 @@ class Engine:
     @property
     def can_cut(self) -> bool:
         """Return whether both models can forget what they read last."""
-        return all(model.can_rewind for model in self.models.values())
+        return all(self.models[role].can_rewind for role in Role)
+
+    @property
+    def reaches(self) -> dict[Reader, Reach]:
+        """Return how much each model can read."""
+        return {reader: Reach(model.n_ctx, len(model.vocab)) for reader, model in self.models.items()}
 
     @property
     def idle(self) -> bool:
@@ -188,12 +194,17 @@ class Engine:
 
     def _start_rounds(self, said: list[tuple[Task, Token]]) -> None:
         for turn in tuple(self._turns):
+            if not turn.asks and turn.voice is not turn.task.voice:
+                turn.round = None  # what it has yet to say was foreseen before the dial was turned
             if turn.round is None:
                 if self._is_full(turn):
                     self._finish(turn, FinishReason.CONTEXT, said)
                     continue
-                turn.round = turn.task.schedule(turn.task.voice)
-                self._ask(turn, next(turn.round))
+                turn.voice = turn.task.voice
+                turn.round = turn.task.schedule(turn.voice)
+                asks = next(turn.round)
+                assert not isinstance(asks, Spoken), "a round asks before it says"
+                self._ask(turn, asks)
 
     def _is_full(self, turn: _Turn) -> bool:
         """Return whether a model that is listened to cannot hold the answer so far."""
@@ -207,44 +218,46 @@ class Engine:
     def _read(self) -> None:
         """Let each model read what the open asks want of it: first planned, then decoded one right after the other."""
         awaited = tuple(turn for turn in self._turns if self._is_awaited(turn)) if self._waiting else ()
-        plans = {role: self._plan(role, awaited) for role in self.models}
-        found: dict[Role, list[Rows]] = {}
+        plans = {reader: self._plan(reader, awaited) for reader in self.models}
+        found: dict[Reader, list[Rows]] = {}
         with suppress(Interrupted):
-            for role, plan in plans.items():
+            for reader, plan in plans.items():
                 if plan:
-                    found[role] = self._feed(role, [reading.feed for reading in plan])
-        for role, all_rows in found.items():
-            for (turn, i, lane, feed, whole), rows in zip(plans[role], all_rows, strict=True):
+                    found[reader] = self._feed(reader, [reading.feed for reading in plan])
+        for reader, all_rows in found.items():
+            for (turn, i, lane, feed, whole), rows in zip(plans[reader], all_rows, strict=True):
                 sequence = turn.task.sequence
-                n_read = self._lanes[role].has_read(lane, feed, len(sequence.ids))
-                sequence.n_decoded[role] += n_read
-                sequence.n_decodes[role] += n_read > 0
+                n_read = self._lanes[reader].has_read(lane, feed, len(sequence.ids))
+                sequence.n_decoded[reader] += n_read
+                sequence.n_decodes[reader] += n_read > 0
                 if whole:
                     turn.found[i] = rows
 
-    def _plan(self, role: Role, awaited: Collection[_Turn]) -> list[_Reading]:
+    def _plan(self, reader: Reader, awaited: Collection[_Turn]) -> list[_Reading]:
         """Return what one model shall read: short backlogs first, long prompts in the room that is left.
 
         A turn that others are waiting for reads its prompt even where no ask wants that yet; all but the last token,
         for a state that cannot be cut back has to be forked before that.
         """
-        lanes, room = self._lanes[role], self.models[role].n_batch
+        lanes, room = self._lanes[reader], self.models[reader].n_batch
         plan = []
         for turn in self._turns:
             for i, ask in enumerate(turn.asks):
-                if ask.role is role and turn.found[i] is None:
-                    lane = turn.lanes.get(role) or self._open(turn, role)
+                if ask.reader is reader and turn.found[i] is None:
+                    lane = turn.lanes.get(reader) or self._open(turn, reader)
                     feed = lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)
                     plan.append(_Reading(turn, i, lane, feed, whole=True))
-        plan += (reading for turn in awaited for reading in self._unasked(turn, role))
+        plan += (reading for turn in awaited for reading in self._unasked(turn, reader))
         if len(plan) == 1 and len(plan[0].feed.ids) <= room and not awaited:
             return plan
         fitting = []
         for reading in sorted(plan, key=lambda reading: len(reading.feed.ids)):
             ids = reading.feed.ids
-            n = min(len(ids), room)
+            n, n_silent = min(len(ids), max(0, room)), len(ids) - reading.feed.n_rows
+            if n < len(ids):
+                n = min(n, n_silent) if n_silent else len(ids)  # ids that want rows are read together
             n_unread = len(reading.lane.prompt) - reading.feed.position
-            if n_unread > 0 and reading.turn in awaited and not self.models[role].can_rewind:
+            if n_unread > 0 and reading.turn in awaited and not self.models[reader].can_rewind:
                 n = min(n, n_unread - 1)
             if n == len(ids):
                 fitting.append(reading)
@@ -254,29 +267,30 @@ class Engine:
             room -= n
         return fitting
 
-    def _unasked(self, turn: _Turn, role: Role) -> Iterator[_Reading]:
+    def _unasked(self, turn: _Turn, reader: Reader) -> Iterator[_Reading]:
         """Yield what is left of a prompt but its last token, where no ask of the turn wants it."""
-        lane = turn.lanes.get(role)
-        if lane is not None and lane.agreed < len(lane.prompt) - 1 and all(ask.role is not role for ask in turn.asks):
-            feed = self._lanes[role].backlog(lane, (), (), 1)
+        lane = turn.lanes.get(reader)
+        asked = any(ask.reader is reader for ask in turn.asks)
+        if lane is not None and not asked and lane.agreed < len(lane.prompt) - 1:
+            feed = self._lanes[reader].backlog(lane, (), (), 1)
             yield _Reading(turn, -1, lane, feed._replace(ids=feed.ids[:-1], n_rows=0), whole=False)
 
-    def _open(self, turn: _Turn, role: Role) -> Lane:
-        prompt = turn.task.sequence.prompts[role]
-        lane = turn.lanes[role] = self._lanes[role].open(prompt)
-        turn.task.sequence.n_cached[role] = lane.agreed
+    def _open(self, turn: _Turn, reader: Reader) -> Lane:
+        prompt = turn.task.sequence.prompt(reader)
+        lane = turn.lanes[reader] = self._lanes[reader].open(prompt)
+        turn.task.sequence.n_cached[reader] = lane.agreed
         return lane
 
     def _is_awaited(self, turn: _Turn) -> bool:
         return turn.reading and any(_alike(turn.task, task) for task in self._waiting)
 
-    def _feed(self, role: Role, feeds: list[Feed]) -> list[Rows]:
+    def _feed(self, reader: Reader, feeds: list[Feed]) -> list[Rows]:
         """Feed, and make room by dropping parked lanes where the cache is full."""
         while True:
             try:
-                return self.models[role].feed(feeds)
+                return self.models[reader].feed(feeds)
             except CacheFull:
-                if not self._lanes[role].drop_parked():
+                if not self._lanes[reader].drop_parked():
                     raise
 
     def _keep_found(self) -> None:
@@ -286,15 +300,21 @@ class Engine:
                 turn.found = [rows if rows is None or rows.flags.owndata else rows.copy() for rows in turn.found]
 
     def _answer(self, turn: _Turn, said: list[tuple[Task, Token]]) -> None:
-        """Send a round its rows, and accept what it says."""
+        """Send a round its rows, and accept what it says.
+
+        Decoded alone, an answer grows by one token a step, even where more are known: its reader may turn the dial
+        between two tokens.
+        """
         sequence = turn.task.sequence
         try:
-            for spoken in self._resume(turn):
+            while (spoken := self._resume(turn)) is not None:
                 n_before = len(sequence.ids)
                 said += [(turn.task, token) for token in sequence.accept(spoken)]
                 self._follow(turn, n_before)
                 if sequence.finish is not None or len(sequence.ids) <= n_before:
-                    break  # what was said after an end or a cut belongs to no answer
+                    turn.round = None  # what was foreseen behind an end or a cut belongs to no answer
+                if turn.round is None or len(self._turns) == 1:
+                    break
         except Exception as error:  # noqa: BLE001 - kept with its task, and raised to whoever reads that answer
             turn.task.error = error
             self._finish(turn, FinishReason.CANCELLED, said)
@@ -302,17 +322,18 @@ class Engine:
             if sequence.finish is not None:
                 self._park(turn)
 
-    def _resume(self, turn: _Turn) -> tuple[Spoken, ...]:
-        """Let a round go on with the rows that it asked for, and return what it says, nothing if it asks again."""
+    def _resume(self, turn: _Turn) -> Spoken | None:
+        """Let a round go on with the rows that it asked for, and return what it says; None = it asks again."""
         assert turn.round is not None
         try:
-            asks = turn.round.send(tuple(rows for rows in turn.found if rows is not None))
+            step = turn.round.send(tuple(rows for rows in turn.found if rows is not None))
         except StopIteration as done:
-            turn.round = None
+            turn.round, step = None, done.value
+        if isinstance(step, Spoken):
             self._ask(turn, ())
-            return tuple(done.value)
-        self._ask(turn, asks)
-        return ()
+            return step
+        self._ask(turn, step)
+        return None
 
     def _follow(self, turn: _Turn, n_before: int) -> None:
         """Tell the sampler, and after a cut the lanes, what became of the answer."""
@@ -323,8 +344,8 @@ class Engine:
             sampler.reset()
             for token in ids:
                 sampler.accept(token)
-            for role, lane in turn.lanes.items():
-                self._lanes[role].disagree_after(lane, len(ids))
+            for reader, lane in turn.lanes.items():
+                self._lanes[reader].disagree_after(lane, len(ids))
 
     def _finish(self, turn: _Turn, reason: FinishReason, said: list[tuple[Task, Token]]) -> None:
         said += [(turn.task, token) for token in turn.task.sequence.close(reason)]
@@ -333,8 +354,8 @@ class Engine:
     def _park(self, turn: _Turn) -> None:
         """Let go of a finished task; what its lanes have read may serve the next prompt."""
         self._turns.remove(turn)
-        for role, lane in turn.lanes.items():
-            self._lanes[role].park(lane)
+        for reader, lane in turn.lanes.items():
+            self._lanes[reader].park(lane)
         turn.task.sampler.close()
 
 

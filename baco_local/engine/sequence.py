@@ -6,17 +6,26 @@ The only thing here that changes is the sequence itself; it decides nothing abou
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Sequence as Items
+from typing import NamedTuple
 
 from baco_local.config import DecodeOptions
 from baco_local.engine.answer import Answer, GuardEvent, Token, Usage
 from baco_local.engine.transcript import Line, Transcript
 from baco_local.routing.guards import LoopWatch
+from baco_local.scheduling.base import Helper, Reader
 from baco_local.text.shared import SharedVocab
 from baco_local.types import FinishReason, Role, Spoken
 
-__all__ = ["Sequence"]
+__all__ = ["Reach", "Sequence"]
+
+
+class Reach(NamedTuple):
+    """How much a model can read."""
+
+    n_ctx: int  # positions of one sequence
+    n_vocab: int
 
 
 class Sequence:
@@ -36,8 +45,10 @@ class Sequence:
         sample: int,
         can_cut: bool = True,
         begun: Items[Spoken] = (),
+        reaches: Mapping[Reader, Reach] | None = None,
     ) -> None:
         self.prompts, self.vocab, self.options = prompts, vocab, options
+        self._reaches = reaches or {}
         self.seed, self.sample = seed, sample
         self.can_cut = can_cut  # both models can forget what they read last
         self.ids: list[int] = []
@@ -48,9 +59,9 @@ class Sequence:
         self.base_run = 0  # words that base has written in a row
         self.finish: FinishReason | None = None
         self.cancelled = False
-        self.n_cached: dict[Role, int] = dict.fromkeys(Role, 0)
-        self.n_decoded: dict[Role, int] = dict.fromkeys(Role, 0)
-        self.n_decodes: dict[Role, int] = dict.fromkeys(Role, 0)
+        self.n_cached: dict[Reader, int] = dict.fromkeys((*Role, *Helper), 0)
+        self.n_decoded = self.n_cached.copy()
+        self.n_decodes = self.n_cached.copy()
         self._guards: list[GuardEvent] = []
         self._end: Spoken | None = None
         self._tokens: list[Token] = []
@@ -71,6 +82,21 @@ class Sequence:
     def text(self) -> str:
         """Return everything that was said, printed or not."""
         return self._transcript.text
+
+    def prompt(self, reader: Reader) -> Items[int]:
+        """Return what a model reads before the answer; a helper reads what aligned reads."""
+        return self.prompts[reader if isinstance(reader, Role) else Role.ALIGNED]
+
+    def room(self, readers: Collection[Reader]) -> int:
+        """Return how many more tokens may be said, and read by these models; 0 for one that lacks some token."""
+        room = self.options.max_tokens - len(self.ids)
+        for reader, reach in self._reaches.items():
+            if reader in readers:
+                prompt = self.prompt(reader)
+                room = min(room, reach.n_ctx - len(prompt) - len(self.ids) + 1)
+                if isinstance(reader, Helper) and max(*prompt, *self.ids) >= reach.n_vocab:
+                    return 0
+        return room
 
     def accept(self, spoken: Spoken) -> list[Token]:
         """Take one decision and return the tokens whose text it settles."""
@@ -113,9 +139,9 @@ class Sequence:
             end=self._end,
             usage=Usage(
                 n_prompt={role: len(ids) for role, ids in self.prompts.items()},
-                n_prompt_cached=dict(self.n_cached),
-                n_decoded=dict(self.n_decoded),
-                n_decodes=dict(self.n_decodes),
+                n_prompt_cached={role: self.n_cached[role] for role in Role},
+                n_decoded={role: self.n_decoded[role] for role in Role},
+                n_decodes={role: self.n_decodes[role] for role in Role},
                 elapsed_s=time.perf_counter() - self._started_s if self._elapsed_s is None else self._elapsed_s,
                 first_token_s=self._first_token_s,
             ),

@@ -6,11 +6,12 @@ schedule may ask as often as it likes. The rules are those of ``routing``; this 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from baco_local.config import BoundaryRule, EndCheck
+from baco_local.engine.foresight import Guesses, Scene
 from baco_local.engine.sequence import Sequence
 from baco_local.errors import BacoError, RouterError
 from baco_local.numerics import likeliest
@@ -20,6 +21,7 @@ from baco_local.routing.boundary import ends_sentence, opens_word
 from baco_local.routing.stops import Endings
 from baco_local.sampling.draw import Address, Stream, coin
 from baco_local.sampling.sampler import Sampler
+from baco_local.scheduling.base import Voice
 from baco_local.types import MASKED, Detail, Rival, Role, Row, SideRecord, Spoken
 
 __all__ = ["BlendVoice", "SoloVoice", "SwitchVoice"]
@@ -32,7 +34,7 @@ class Moment:
 
     __slots__ = ("_draws", "_sampler", "_sequence", "sides")
 
-    def __init__(self, sequence: Sequence, sampler: Sampler, rows: Mapping[Role, Row]) -> None:
+    def __init__(self, sequence: Scene, sampler: Sampler, rows: Mapping[Role, Row]) -> None:
         self._sequence, self._sampler = sequence, sampler
         vocab, ignore_end = sequence.vocab, sequence.options.ignore_end
         self.sides: dict[Role, SideView] = {}
@@ -111,8 +113,12 @@ class Moment:
 class SoloVoice:
     """One model alone: an end of the dial. If the dial came there inside a word, the other one finishes it."""
 
-    def __init__(self, sequence: Sequence, sampler: Sampler, role: Role) -> None:
+    def __init__(self, sequence: Scene, sampler: Sampler, role: Role) -> None:
         self._sequence, self._sampler, self._role = sequence, sampler, role
+
+    def foresee(self) -> Guesses:
+        """Return what it may say next."""
+        return _foresee(self._sequence, self._sampler, lambda scene, fork: SoloVoice(scene, fork, self._role))
 
     @property
     def listens(self) -> Collection[Role]:
@@ -147,11 +153,18 @@ class SwitchVoice:
     too, and its draw is taken if it opens a word as well. So no word is ever spliced from two models.
     """
 
-    def __init__(self, sequence: Sequence, sampler: Sampler, router: Router, *, in_steps: bool = False) -> None:
+    def __init__(self, sequence: Scene, sampler: Sampler, router: Router, *, in_steps: bool = False) -> None:
         """Take the parts; ``in_steps`` = the router may be asked with one row, and again with both."""
         self._sequence, self._sampler, self._router, self._in_steps = sequence, sampler, router, in_steps
         self._endings = Endings(sequence.vocab.stops, sequence.options.stop_rule)
         self.listens: Collection[Role] = (Role.BASE, Role.ALIGNED)
+
+    def foresee(self) -> Guesses:
+        """Return what it may say next; a router of the user's own is not asked about what was not said."""
+        router: Router = self._router if self._in_steps else lambda step: step.speaker
+        return _foresee(
+            self._sequence, self._sampler, lambda scene, fork: SwitchVoice(scene, fork, router, in_steps=True)
+        )
 
     @property
     def needs(self) -> Collection[Role]:
@@ -235,9 +248,15 @@ class BlendVoice:
     Nobody speaks alone, so a token is put down to the model that found it likelier.
     """
 
-    def __init__(self, sequence: Sequence, sampler: Sampler, blend: Blend, weight: float) -> None:
+    def __init__(self, sequence: Scene, sampler: Sampler, blend: Blend, weight: float) -> None:
         self._sequence, self._sampler, self._blend, self._weight = sequence, sampler, blend, weight
         self.listens = self.needs = (Role.BASE, Role.ALIGNED)
+
+    def foresee(self) -> Guesses:
+        """Return what it may say next."""
+        return _foresee(
+            self._sequence, self._sampler, lambda scene, fork: BlendVoice(scene, fork, self._blend, self._weight)
+        )
 
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
         """Return a token of the mix; the aligned model's sampling settings and noise apply to it."""
@@ -256,6 +275,11 @@ class BlendVoice:
         ):
             likelier = Role.BASE
         return moment.said(token, likelier, "end of turn" if ends else "blend", ends=ends)
+
+
+def _foresee(scene: Scene, sampler: Sampler, speak: Callable[[Scene, Sampler], Voice]) -> Guesses:
+    assert isinstance(scene, Sequence), "what is foreseen foresees nothing"
+    return Guesses(scene, sampler, speak)
 
 
 def _widened(row: Row, width: int) -> Row:  # [V] -> [width]

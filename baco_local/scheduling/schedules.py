@@ -5,11 +5,14 @@ A schedule asks for rows and lets a voice judge them; it knows no model, no rout
 
 from __future__ import annotations
 
-from baco_local.config import ScheduleName
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
 from baco_local.scheduling.base import Ask, Round, Schedule, Voice
+from baco_local.scheduling.drafting import Drafter
 from baco_local.types import Role, Row
 
-__all__ = ["SCHEDULES", "lazy", "lockstep"]
+__all__ = ["lazy", "lockstep", "speculative"]
 
 
 def lockstep(voice: Voice) -> Round:
@@ -18,7 +21,7 @@ def lockstep(voice: Voice) -> Round:
     rows = yield tuple(Ask(role) for role in roles)
     said = voice.say({role: found[-1] for role, found in zip(roles, rows, strict=True)})
     assert not isinstance(said, Role), f"the voice listens to {roles}, yet misses {said}"
-    return (said,)
+    return said
 
 
 def lazy(voice: Voice) -> Round:
@@ -30,8 +33,53 @@ def lazy(voice: Voice) -> Round:
         rows |= {role: each[-1].copy() for role, each in zip(missed, found, strict=True)}  # to outlive another ask
         said = voice.say(rows)
         if not isinstance(said, Role):
-            return (said,)
+            return said
         missed = (said,)
 
 
-SCHEDULES: dict[ScheduleName, Schedule] = {ScheduleName.LOCKSTEP: lockstep, ScheduleName.LAZY: lazy}
+def speculative(
+    drafter: Drafter,
+    n_draft: Callable[[], int],
+    note: Callable[[int, int], None] = lambda _n_judged, _n_stood: None,
+    otherwise: Schedule = lazy,
+) -> Schedule:
+    """Let guesses be read by all models in one batch, and say them as far as they stand.
+
+    Verifying is saying again: every position is decided with the rows of all models, as in lockstep, and a guess that
+    is not what was said ends the round. So no guess can change a text.
+
+    Args:
+        drafter: where guesses come from.
+        n_draft: how many are wanted now; 0 = none.
+        note: told how many guesses were judged in a round, and how many of them stood.
+        otherwise: the schedule of rounds without a guess.
+
+    """
+
+    def one_round(voice: Voice) -> Round:
+        roles = tuple(voice.listens)
+        with closing(voice.foresee()) as foresight:
+            n_most = max(0, min(n_draft(), foresight.room(roles) - 1))
+            draft = yield from drafter(foresight, n_most)
+        seen: dict[Role, Sequence[Row]] = {role: rows for role, rows in draft.rows.items() if role in roles}
+        n = min((len(rows) for rows in seen.values()), default=len(draft.ids) + 1)  # positions that can be decided
+        if not draft.ids and not seen:
+            return (yield from otherwise(voice))
+        asked = tuple(role for role in roles if role not in seen)
+        found = yield tuple(Ask(role, draft.ids[: n - 1], n) for role in asked)
+        seen |= {role: tuple(rows.copy()) for role, rows in zip(asked, found, strict=True)}
+        n_judged = n_stood = i = 0
+        try:
+            while True:
+                said = voice.say({role: seen[role][i] for role in voice.listens})
+                assert not isinstance(said, Role), f"the voice listens to {roles}, yet misses {said}"
+                guessed = i < len(draft.ids)
+                stands = guessed and said.id == draft.ids[i] and not said.ends
+                n_judged, n_stood, i = n_judged + guessed, n_stood + stands, i + 1
+                if not stands or i == n:
+                    return said
+                yield said
+        finally:
+            note(n_judged, n_stood)
+
+    return one_round

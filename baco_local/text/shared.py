@@ -24,6 +24,7 @@ class SharedVocab:
     pieces: tuple[bytes, ...]  # [V] of the wider vocabulary
     stops: Mapping[Role, frozenset[int]]  # what ends a turn of each model
     masked: Mapping[Role, NDArray[np.int64]]  # ids that each model must never say
+    unspoken: frozenset[int]  # what one of the two must never say, and ends of turns: no guess
 
 
 def share(vocabs: Mapping[Role, Vocab], unshared: Collection[int] = ()) -> SharedVocab:
@@ -46,4 +47,5 @@ def share(vocabs: Mapping[Role, Vocab], unshared: Collection[int] = ()) -> Share
         control = {i for i, kind in enumerate(vocab.kinds) if TokenKind.CONTROL in kind} if role is Role.BASE else set()
         silent = {i for i in apart if i < len(vocab)} | control
         masked[role] = np.array(sorted(silent - stops[role]), np.int64)
-    return SharedVocab(wider.pieces, stops, masked)
+    unspoken = frozenset().union(*stops.values(), *(ids.tolist() for ids in masked.values()))
+    return SharedVocab(wider.pieces, stops, masked, unspoken)

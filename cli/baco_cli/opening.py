@@ -42,6 +42,7 @@ def open_pair(
             options=both,
             base_options=each.load_options(Role.BASE, both),
             aligned_options=each.load_options(Role.ALIGNED, both),
+            draft=None if models.draft is None else models.draft.expanduser(),
             n_parallel=n_parallel,
             on_progress=lambda words: screen.status.show(f"{words} …"),
             user_pairs=pairs_file(),

@@ -28,6 +28,7 @@ from baco_local.config import (
     CacheType,
     ContentFrom,
     DecodeOptions,
+    DrafterName,
     EndCheck,
     FlashAttention,
     LoadOptions,
@@ -173,6 +174,17 @@ class ModelChoice:
             "--aligned-lora",
             help="Instead of -A: an adapter for the base model, so that weights load once.",
             panel=MODELS,
+        ),
+    ] = None
+    draft: Annotated[
+        Path | None,
+        option(
+            "--draft",
+            "--model-draft",
+            "-md",
+            help="A small GGUF file of the same vocabulary that guesses ahead; the text stays the same.",
+            panel=MODELS,
+            llama="MODEL_DRAFT",
         ),
     ] = None
     lora_scale: Annotated[
@@ -476,7 +488,19 @@ class Writing:
     ] = None
     schedule: Annotated[
         ScheduleName | None,
-        option("--schedule", help="When the models read: lockstep or lazy; the text is the same.", panel=WRITING),
+        option(
+            "--schedule",
+            help="When the models read: lockstep, lazy or speculative; the text is the same.",
+            panel=WRITING,
+        ),
+    ] = None
+    drafter: Annotated[
+        DrafterName | None,
+        option("--drafter", help="Who guesses ahead: model (--draft), lookup, base, aligned, none.", panel=WRITING),
+    ] = None
+    draft_max: Annotated[
+        int | None,
+        option("--draft-max", min=0, help="How far ahead is guessed at most.", panel=WRITING, llama="DRAFT_MAX"),
     ] = None
     ignore_eos: Annotated[
         bool, option("--ignore-eos", help="Never end by itself: for measurements.", panel=WRITING)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baco_local.config import ContentFrom, EndCheck, ScheduleName, Uncertainty
+from baco_local.config import ContentFrom, DrafterName, EndCheck, ScheduleName, Uncertainty
 from baco_local.engine.answer import Answer
 from baco_local.pair import Job, Pair
 from baco_local.routing.dial import ROUTERS
+from baco_local.testing import lively
 from baco_local.types import Detail, Role
 from scripted_grammar import thirds_builder
 from scripted_pairs import NO_GUARDS, PROMPT, Scripts, knobs, scripts
@@ -34,15 +35,23 @@ wider = st.fixed_dictionaries(
     }
 )
 turns = st.builds(lambda one, other: one | other, knobs, wider)
-ways = st.fixed_dictionaries({"schedule": st.sampled_from(ScheduleName)})
+ways = st.fixed_dictionaries(
+    {
+        "schedule": st.sampled_from((*ScheduleName, ScheduleName.SPECULATIVE, ScheduleName.SPECULATIVE)),
+        "drafter": st.sampled_from(DrafterName),
+        "draft_max": st.integers(0, 5),
+    }
+)
+thirds = st.sampled_from((B, A, "other"))  # like whom a third model writes
 rooms = st.fixed_dictionaries(
     {"n_parallel": st.integers(1, 4), "n_batch": st.sampled_from((3, 16, 512)), "can_rewind": st.booleans()}
 )
 
 
-def paired(two: Scripts, **room: Any) -> Pair:
-    """Return a pair that knows a grammar."""
-    return two.pair(build=thirds_builder(len(two.vocab)), **room)
+def paired(two: Scripts, third: str | None = None, **room: Any) -> Pair:
+    """Return a pair that knows a grammar, and has a third model that writes like somebody."""
+    draft = None if third is None else {**two.script, "other": lively(len(two.vocab), 77)}[third]
+    return two.pair(build=thirds_builder(len(two.vocab)), draft=draft, **room)
 
 
 def whole(answer: Answer) -> dict[str, Any]:
@@ -53,24 +62,30 @@ def whole(answer: Answer) -> dict[str, Any]:
     } | {name: getattr(answer, name) for name in ("text", "finish", "seed", "sample", "guards", "stop", "end")}
 
 
-@settings(max_examples=200, deadline=None)
-@given(scripts(in_bytes=st.booleans()), turns, ways, st.integers(0, 99), st.integers(0, 3), rooms)
+@settings(max_examples=300, deadline=None)
+@given(scripts(in_bytes=st.booleans()), thirds, turns, ways, st.integers(0, 99), st.integers(0, 3), rooms)
 def test_every_schedule_says_what_lockstep_says(
-    two: Scripts, turned: dict[str, Any], way: dict[str, Any], seed: int, sample: int, room: dict[str, Any]
+    two: Scripts,
+    third: str | None,
+    turned: dict[str, Any],
+    way: dict[str, Any],
+    seed: int,
+    sample: int,
+    room: dict[str, Any],
 ) -> None:
     """Whatever the router, the dial, the sampling and the guards, an answer is lockstep's to the last record."""
-    pair, plain = paired(two, **room), paired(two, can_rewind=room["can_rewind"])
+    pair, plain = paired(two, third, **room), paired(two, can_rewind=room["can_rewind"])
     answer = pair.generate(PROMPT, seed=seed, first_sample=sample, **turned, **way)[0]
     assert whole(answer) == whole(plain.generate(PROMPT, seed=seed, first_sample=sample, **turned)[0])
 
 
 @settings(max_examples=100, deadline=None)
-@given(scripts(), st.lists(st.tuples(turns, ways), min_size=2, max_size=5), st.integers(0, 99), rooms)
+@given(scripts(), thirds, st.lists(st.tuples(turns, ways), min_size=2, max_size=5), st.integers(0, 99), rooms)
 def test_schedules_mix_in_one_batch(
-    two: Scripts, jobs: list[tuple[dict[str, Any], dict[str, Any]]], seed: int, room: dict[str, Any]
+    two: Scripts, third: str | None, jobs: list[tuple[dict[str, Any], dict[str, Any]]], seed: int, room: dict[str, Any]
 ) -> None:
     """Answers of several schedules decode together, and each is the one that lockstep gives alone."""
-    pair, plain = paired(two, **room), paired(two, can_rewind=room["can_rewind"])
+    pair, plain = paired(two, third, **room), paired(two, can_rewind=room["can_rewind"])
     prompts = (PROMPT, LONG, PROMPT, LONG[:30], PROMPT)
     streams = pair.start(
         [
@@ -86,18 +101,19 @@ def test_schedules_mix_in_one_batch(
 @settings(max_examples=60, deadline=None)
 @given(
     scripts(),
+    thirds,
     st.sampled_from(sorted(ROUTERS)),
     ways,
     st.lists(st.tuples(st.integers(0, 8), st.sampled_from((0, 2, 5, 8, 10))), min_size=1, max_size=4),
     st.integers(0, 99),
 )
 def test_the_dial_may_be_moved_in_mid_answer(
-    two: Scripts, router: str, way: dict[str, Any], moves: list[tuple[int, int]], seed: int
+    two: Scripts, third: str | None, router: str, way: dict[str, Any], moves: list[tuple[int, int]], seed: int
 ) -> None:
     """A move acts on the token after the last one that was read, under every schedule."""
 
     def written(**knobs_: Any) -> dict[str, Any]:
-        stream = paired(two).stream(PROMPT, seed=seed, router=router, guards=NO_GUARDS, max_tokens=24, **knobs_)
+        stream = paired(two, third).stream(PROMPT, seed=seed, router=router, guards=NO_GUARDS, max_tokens=24, **knobs_)
         for n, to in moves:
             for _ in zip(range(n), stream, strict=False):
                 pass
@@ -109,28 +125,28 @@ def test_the_dial_may_be_moved_in_mid_answer(
 
 
 @settings(max_examples=80, deadline=None)
-@given(scripts(), turns, ways, st.integers(0, 99), st.integers(0, 12))
+@given(scripts(), thirds, turns, ways, st.integers(0, 99), st.integers(0, 12))
 def test_an_answer_may_be_begun(
-    two: Scripts, turned: dict[str, Any], way: dict[str, Any], seed: int, n_begun: int
+    two: Scripts, third: str | None, turned: dict[str, Any], way: dict[str, Any], seed: int, n_begun: int
 ) -> None:
     """An answer that was begun goes on as in lockstep."""
     turned = turned | {"grammar": None}
     begun = [t.spoken for t in paired(two).generate(PROMPT, seed=seed, **turned)[0].tokens[:n_begun]]
-    answers = [paired(two).stream(PROMPT, seed=seed, begun=begun, **turned, **more) for more in (way, {})]
+    answers = [paired(two, third).stream(PROMPT, seed=seed, begun=begun, **turned, **more) for more in (way, {})]
     for stream in answers:
         list(stream)
     assert whole(answers[0].answer) == whole(answers[1].answer)
 
 
 @settings(max_examples=80, deadline=None)
-@given(scripts(), turns, ways, st.integers(0, 99), st.integers(0, 12))
+@given(scripts(), thirds, turns, ways, st.integers(0, 99), st.integers(0, 12))
 def test_an_answer_may_be_cancelled(
-    two: Scripts, turned: dict[str, Any], way: dict[str, Any], seed: int, n_read: int
+    two: Scripts, third: str | None, turned: dict[str, Any], way: dict[str, Any], seed: int, n_read: int
 ) -> None:
     """An answer that is cancelled keeps what lockstep would keep of it."""
     answers = []
     for more in (way, {}):
-        stream = paired(two).stream(PROMPT, seed=seed, **turned, **more)
+        stream = paired(two, third).stream(PROMPT, seed=seed, **turned, **more)
         for _ in zip(range(n_read), stream, strict=False):
             pass
         stream.cancel()

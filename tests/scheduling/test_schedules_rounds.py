@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pytest
 
-from baco_local.scheduling.base import Ask, Round, Schedule, Voice
+from baco_local.scheduling.base import Ask, Reader, Round, Schedule, Voice
 from baco_local.scheduling.schedules import lazy, lockstep
 from baco_local.types import Role, Row, Rows, Spoken
 
@@ -35,21 +35,21 @@ def rows_of(ask: Ask, value: float) -> Rows:
     return np.full((ask.n_rows, 1), value, np.float32)
 
 
-def played(schedule: Schedule, voice: Voice) -> tuple[list[tuple[Role, ...]], int]:
+def played(schedule: Schedule, voice: Voice) -> tuple[list[tuple[Reader, ...]], int]:
     """Answer a round with 1 for base and 10 for aligned; return what it asked for and what it said."""
     waiting: Round = schedule(voice)
     asks, asked = next(waiting), []
     lent: list[Rows] = []
     while True:
         assert isinstance(asks, tuple)
-        asked.append(tuple(ask.role for ask in asks))
+        asked.append(tuple(ask.reader for ask in asks))
         for rows in lent:
             rows.fill(np.nan)  # the memory of the models is used again
-        lent = [rows_of(ask, {B: 1.0, A: 10.0}[ask.role]) for ask in asks]
+        lent = [rows_of(ask, {B: 1.0, A: 10.0}[ask.reader]) for ask in asks]
         try:
             asks = waiting.send(tuple(lent))
         except StopIteration as done:
-            return asked, done.value[0].id
+            return asked, done.value.id
 
 
 @pytest.mark.parametrize("wanted", [(A,), (B,), (A, B), (B, A)])
