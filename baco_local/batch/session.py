@@ -19,7 +19,7 @@ from baco_local.batch.manifest import Manifest, differences, manifest_path, sett
 from baco_local.batch.outputs import Format, Stamp, entry_of
 from baco_local.batch.runner import Collector, Found, agenda, look_through, run
 from baco_local.batch.worker import Crew, Figures, Wishes
-from baco_local.errors import UsageError
+from baco_local.errors import OutputError, UsageError
 
 __all__ = ["Batch", "Output", "carry_out"]
 
@@ -166,13 +166,22 @@ def carry_out(
         stopped: asked between two moments of work.
         watch: called between two moments of work, with what was written and a look at what is being written.
 
+    Raises:
+        OutputError: the output or its manifest cannot be written.
+
     """
     collector = batch.collector(output.append)
     manifest = output.manifest
     manifest.about |= about
     entry: dict[str, Any] = {"started": _now(), "ended": None, "status": "running"}
     manifest.runs.append(entry)
-    manifest.write()
+    try:
+        manifest.write()
+    except OSError as error:
+        _tidy(manifest)
+        raise OutputError(
+            f"{str(manifest.path)!r} cannot be written: {error.strerror}\n    make room and run the same command again"
+        ) from error
     began_s = time.perf_counter()
     status = "failed"
     try:
@@ -208,7 +217,12 @@ def _write_if_possible(manifest: Manifest) -> None:
     try:
         manifest.write()
     except OSError:
-        manifest.path.with_name(manifest.path.name + ".new").unlink(missing_ok=True)
+        _tidy(manifest)
+
+
+def _tidy(manifest: Manifest) -> None:
+    """Take away what could not be written to its end."""
+    manifest.path.with_name(manifest.path.name + ".new").unlink(missing_ok=True)
 
 
 def _now() -> str:

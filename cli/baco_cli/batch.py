@@ -463,8 +463,6 @@ def refuse_overwriting(source: str | None, output_file: Path | None) -> None:
     for path in (output_file, manifest_path(output_file)):
         if path.resolve() == Path(source).resolve():
             raise UsageError(f"{str(path)!r} cannot be written: it is also read; choose another -o")
-    if manifest_path(output_file).resolve() == output_file.resolve():
-        raise UsageError(f"{str(output_file)!r} is where the manifest goes; choose another -o, such as out.jsonl")
 
 
 def chosen_pair(models: ModelChoice) -> tuple[PairFiles, PairCard]:

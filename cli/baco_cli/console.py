@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from textwrap import wrap
@@ -88,6 +89,16 @@ class DataConsole(Console):
         raise BrokenPipeError
 
 
+class TalkConsole(Console):
+    """A console that falls silent when nobody listens any more: words about the work never end it."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on."""
+        self.quiet = True
+        with suppress(OSError, ValueError):  # not every stream has a number
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class StatusLine:
     """One line on stderr that is written over, and wiped before anything else is written; silent where nobody looks."""
 
@@ -139,7 +150,8 @@ class Screen:
     ) -> Screen:
         """Look at both streams; NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed by rich."""
         chosen = THEMES[pick(theme, os.environ if environ is None else environ)]
-        out, err = (console(stream, chosen, no_color=no_color) for stream in (sys.stdout, sys.stderr))
+        out = console(sys.stdout, chosen, no_color=no_color)
+        err = console(sys.stderr, chosen, no_color=no_color, kind=TalkConsole)
         status = StatusLine(err, live=err.is_terminal and not err.is_dumb_terminal and not quiet)
         return cls(out, err, chosen, status, mark=mark, quiet=quiet)
 
@@ -228,10 +240,10 @@ class Screen:
             self.tell(words, style)
 
 
-def console(file: IO[str], theme: Theme, *, no_color: bool) -> Console:
+def console(file: IO[str], theme: Theme, *, no_color: bool, kind: type[Console] = DataConsole) -> Console:
     """Return a rich console on a stream."""
     styles = {name: getattr(theme, name) for name in ("base", "aligned", "muted", "accent", "good", "warn", "bad")}
-    return DataConsole(
+    return kind(
         file=file, theme=RichTheme(styles), no_color=True if no_color else None, highlight=False, soft_wrap=False
     )
 
