@@ -49,12 +49,10 @@ PARTS: tuple[tuple[str, View, Sequence[Group]], ...] = (
 @app.command()
 @bundled
 def measure(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE [SECOND]", help="Answers as JSON lines; a second file is compared with the first."
-        ),
-    ],
+    first: Annotated[str, typer.Argument(metavar="FILE", help="Answers as JSON lines; a dash reads what is piped in.")],
+    second: Annotated[
+        str | None, typer.Argument(metavar="[SECOND]", help="Other answers to the same prompts, to be compared.")
+    ] = None,
     *,
     prompts: Annotated[
         Path | None,
@@ -109,11 +107,9 @@ def measure(
 ) -> None:
     """Measure how diverse and how good answers are.
 
-    Needs no model for words; meanings and rewards need one. Each line of a file is an object with a prompt and its
-    answers, as baco batch, baco run --json, NoveltyBench and OpenAI batches write them.
+    Needs no model for words. Each line of a file holds a prompt and answers: docs/measuring.md lists the forms.
     """
-    if len(files) > 2:
-        raise UsageError(f"{len(files)} files were given; measure one, or compare two")
+    files = [first] if second is None else [first, second]
     if output.json and as_csv:
         raise UsageError("--json and --csv are both given; leave one out")
     screen = output.screen()
