@@ -197,7 +197,9 @@ def load_embedder(path: Path, options: LoadOptions | None = None) -> Embedder:
         weights.close()
 
 
-def load_scorer(path: Path, options: LoadOptions | None = None) -> Scorer:
+def load_scorer(
+    path: Path, options: LoadOptions | None = None, *, adapter: Path | None = None, adapter_scale: float = 1.0
+) -> Scorer:
     """Load a model that says how many bits a text has."""
     from baco_local.backend import llama
 
@@ -205,7 +207,7 @@ def load_scorer(path: Path, options: LoadOptions | None = None) -> Scorer:
     weights = llama.load_weights(path, options)
     try:
         options = dataclasses.replace(options, ctx_size=options.ctx_size or min(weights.n_ctx_train, MOST_READ))
-        model = llama.open_model(weights, options, n_sequences=1)
+        model = llama.open_model(weights, options, n_sequences=1, adapter=adapter, adapter_scale=adapter_scale)
     finally:
         weights.close()
     return Scorer(model, _template_of(model.info, model.vocab))

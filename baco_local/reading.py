@@ -40,6 +40,11 @@ class Scorer:
         """Return -log2 p of an answer after a prompt, asked in the model's own form."""
         return self._bits(self._asked(prompt), self.model.vocab.tokenize(text, trusted=False))
 
+    def logprob(self, prompt: str, text: str) -> float:
+        """Return the mean natural log-probability per token of an answer; 0 for an answer without a token."""
+        ids = self.model.vocab.tokenize(text, trusted=False)
+        return -self._bits(self._asked(prompt), ids) * LN2 / len(ids) if ids else 0.0
+
     def bits_after(self, prefix: str, text: str) -> float:
         """Return -log2 p of a text right after another; their tokens do not merge."""
         vocab = self.model.vocab

@@ -49,6 +49,13 @@ def test_bits_are_the_sum_over_tokens(pairs):
         assert own.bits_after(prefix, text) == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
 
+def test_log_probability_per_token():
+    """A model that knows nothing expects each token with the same log-probability."""
+    own = scorer(flat(N))
+    assert own.logprob("ask", "abc") == pytest.approx(-np.log(N), rel=1e-6)
+    assert own.logprob("ask", "") == 0
+
+
 def test_bits_add_up():
     """The bits of a text are those of its beginning, and of the rest after that."""
     own = scorer(lively(N, seed=1))

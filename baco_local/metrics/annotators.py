@@ -21,6 +21,7 @@ __all__ = [
     "Reward",
     "classified",
     "classified_by_meaning",
+    "expected",
     "judged",
     "rewarded",
     "surprised",
@@ -76,6 +77,14 @@ def surprised(bits: Bits, seed: int) -> Annotate:
         return dataclasses.replace(answers, surprise=decan(bits, answers.prompt, answers.texts, rng=rng))
 
     return annotate
+
+
+def expected(logprob: Callable[[str, str], float]) -> Annotate:
+    """Give every answer its mean log-probability per token under the aligned model; None to empty ones."""
+    return lambda answers: dataclasses.replace(
+        answers,
+        aligned_logprobs=tuple(logprob(answers.prompt, text) if text.strip() else None for text in answers.texts),
+    )
 
 
 def judged(bits: Bits) -> Annotate:

@@ -33,6 +33,8 @@ class AnswerSet:
     bits_per_byte: tuple[float | None, ...] | None = None  # [n] under a judge; None for an empty answer
     rewards: tuple[float | None, ...] | None = None  # [n] None for an empty answer
     scores: tuple[float, ...] | None = None  # [n] 1 to 10, for utility
+    aligned_logprobs: tuple[float | None, ...] | None = None  # [n] per token, nats; None for an empty answer
+    odd: tuple[bool, ...] | None = None  # [n] the aligned model finds this answer odd
     ended: tuple[bool | None, ...] | None = None  # [n] the answer ended by itself; None = the file does not say
 
     def __len__(self) -> int:
@@ -51,6 +53,7 @@ class Group(StrEnum):
     SEMANTIC = "semantic"  # different meanings
     QUALITY = "quality"
     BOTH = "both"  # diversity and quality in one number
+    ALARM = "alarm"  # neither: signs of drift
     SHAPE = "shape"  # neither: what the other numbers depend on
 
 

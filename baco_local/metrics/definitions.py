@@ -191,6 +191,22 @@ METRICS: dict[str, Metric] = {
         source="NoveltyBench, arXiv 2504.05228; other cut points, so not comparable with their leaderboard",
         digits=2,
     ),
+    "aligned_logprob": Metric(
+        measure=lambda answers: mean_of(answers.aligned_logprobs),
+        title="log p, aligned",
+        group=Group.ALARM,
+        definition="mean log-probability per token under the pair's aligned model, nats; it favours aligned text.",
+        source="ours; an alarm, never a quality",
+        wanted=Wanted.NEITHER,
+    ),
+    "odd": Metric(
+        measure=lambda answers: None if answers.odd is None else mean_of(answers.odd),
+        title="odd",
+        group=Group.ALARM,
+        definition="share of answers that the aligned model expects less than 99 % of the first file's.",
+        source="ours; an alarm, never a quality",
+        wanted=Wanted.LESS,
+    ),
     "mean_words": Metric(
         measure=lambda answers: float(np.mean([len(text.split()) for text in answers.texts])) if len(answers) else None,
         title="words",

@@ -21,7 +21,10 @@ from baco_local.metrics.intervals import Difference, Interval, mean_interval, pa
 from baco_local.metrics.quality import deciles, scores_of
 from baco_local.metrics.texts import cut_alike, words
 
-__all__ = ["Finding", "Survey", "View", "survey"]
+__all__ = ["WHOLE", "Finding", "Survey", "View", "survey"]
+
+WHOLE = (Group.QUALITY, Group.BOTH, Group.ALARM, Group.SHAPE)  # measured on uncut answers
+ODD_PERCENT = 1
 
 
 class View(StrEnum):
@@ -96,7 +99,7 @@ def survey(
     add(View.RAW, _completed(raw, meaning), DIVERSITY)
     whole = [[_held_to_account(answered, n_known) for answered in each.prompts] for each in files]
     whole = _scored(_completed(whole, [*quality, *(() if across else meaning)]))
-    add(View.RAW, whole, (Group.QUALITY, Group.BOTH, Group.SHAPE))
+    add(View.RAW, whole, WHOLE)
     return Survey(
         findings=tuple(finding for finding in findings if any(each.n_used for each in finding.intervals)),
         keys=tuple(each.key for each in units[0]),
@@ -126,18 +129,24 @@ def _completed(sets: Sequence[Sequence[AnswerSet]], annotators: Sequence[Annotat
 
 
 def _scored(sets: list[list[AnswerSet]]) -> list[list[AnswerSet]]:
-    """Give empty answers the worst that was seen, and turn rewards into scores of 1 to 10 by the first file's deciles.
+    """Give empty answers the worst that was seen, and hold every answer against those of the first file.
 
-    A file of which nothing is known stays as it is.
+    Rewards become scores of 1 to 10 by the first file's deciles, and odd is what the aligned model expects less than
+    99 % of the first file's answers.
     """
     rewards = [_seen(each.rewards for each in own) for own in sets]
     worst = min((reward for own in rewards for reward in own), default=0.0)
     most_bits = max((bits for own in sets for bits in _seen(each.bits_per_byte for each in own)), default=0.0)
     cuts = deciles(rewards[0]) if rewards[0] else None
+    usual = _seen(each.aligned_logprobs for each in sets[0])
+    least = float(np.percentile(usual, ODD_PERCENT)) if usual else 0.0
 
     def scored(answers: AnswerSet) -> AnswerSet:
         if answers.bits_per_byte is not None:
             answers = dataclasses.replace(answers, bits_per_byte=_filled(answers.bits_per_byte, most_bits))
+        if answers.aligned_logprobs is not None and usual:
+            odd = tuple(logprob is None or logprob < least for logprob in answers.aligned_logprobs)
+            answers = dataclasses.replace(answers, odd=odd)
         if answers.rewards is None or cuts is None:
             return answers
         filled = _filled(answers.rewards, worst)

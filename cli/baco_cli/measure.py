@@ -30,7 +30,7 @@ from baco_local.metrics.answer_files import AnswerFile, paired, parse_answers, p
 from baco_local.metrics.base import Group, Metric, Wanted
 from baco_local.metrics.definitions import DIVERSITY, METRICS
 from baco_local.metrics.intervals import Interval
-from baco_local.metrics.survey import Finding, Survey, View, survey
+from baco_local.metrics.survey import WHOLE, Finding, Survey, View, survey
 
 __all__ = ["app", "measure"]
 
@@ -42,7 +42,7 @@ DEAL = 10  # answers of a set where every prompt has one answer
 PARTS: tuple[tuple[str, View, Sequence[Group]], ...] = (
     ("Diversity, answers cut to comparable lengths", View.MATCHED, DIVERSITY),
     ("Diversity, answers as they are", View.RAW, DIVERSITY),
-    ("Quality and shape, answers as they are", View.RAW, (Group.QUALITY, Group.BOTH, Group.SHAPE)),
+    ("Quality and shape, answers as they are", View.RAW, WHOLE),
 )
 
 
@@ -97,6 +97,10 @@ def measure(
     reward_head: Annotated[
         Path | None, per_call("--reward-head", help="Its row of weights (.npy), for most models.", panel=QUALITY)
     ] = None,
+    drift: Annotated[
+        bool,
+        per_call("--drift", help="Find answers that the pair's aligned model thinks odd: an alarm.", panel=QUALITY),
+    ] = False,
     models: ModelChoice,
     machine: Machine,
     as_csv: Annotated[bool, per_call("--csv", help="Print CSV instead of tables.", panel="Output")] = False,
@@ -125,7 +129,14 @@ def measure(
         if each.n_failed:
             show_note(screen, f"{each.name}: {each.n_failed} rows hold an error instead of an answer")
     wishes = Wishes(
-        semantic=semantic, embed=embed, same=same, cut=same_cut, judge=judge, reward=reward, head=reward_head
+        semantic=semantic,
+        embed=embed,
+        same=same,
+        cut=same_cut,
+        judge=judge,
+        reward=reward,
+        head=reward_head,
+        drift=drift,
     )
     with ExitStack() as open_models:
         helpers = wishes.load(models, machine.load_options(), check_seed(seed), screen, open_models)

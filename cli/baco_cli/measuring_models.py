@@ -25,6 +25,7 @@ from baco_local.metrics.annotators import (
     Annotate,
     classified,
     classified_by_meaning,
+    expected,
     judged,
     rewarded,
     surprised,
@@ -68,6 +69,7 @@ class Wishes:
     judge: Path | None
     reward: Path | None
     head: Path | None
+    drift: bool
 
     def __post_init__(self) -> None:
         """Refuse what cannot go together, before a model is loaded."""
@@ -95,6 +97,16 @@ class Wishes:
             helpers.meaning.append(surprised(scorer.bits_after, seed))
             helpers.sentences["Decan"] = lambda: (
                 f"scored by {base.name}; if it wrote these texts, look once with another"
+            )
+        if self.drift:
+            files = pair_of(models)
+            path = files.aligned or files.base
+            screen.status.show(f"loading {path.name} …")
+            aligned = load_scorer(path, options, adapter=files.aligned_lora, adapter_scale=files.lora_scale)
+            open_models.callback(aligned.close)
+            helpers.quality.append(expected(aligned.logprob))
+            helpers.sentences["Drift"] = lambda: (
+                f"by {title(aligned.model.info)}, asked through {aligned.form}; it favours what it would say itself"
             )
         judge = self._load_quality(helpers, options, screen, open_models)
         helpers.meaning.append(self._test(helpers, judge))

@@ -209,6 +209,20 @@ def test_a_judge(invoke, answers, tales):
 
 
 @pytest.mark.model
+def test_an_alarm(invoke, answers):
+    """--drift finds noise odd beside the stories of the first file, by the pair's aligned model."""
+    stories = answers(
+        "stories.jsonl", *(["Once upon a time there was a little fox.", "The fox ran home."] for _ in "abc")
+    )
+    noise = answers("noise.jsonl", *(["qx zzv wwq kjh", "7 %% pqr"] for _ in "abc"))
+    found = json.loads(invoke("measure", stories, noise, "--drift", "--json").stdout)
+    (odd,) = [each["files"] for each in found["findings"] if each["metric"] == "odd"]
+    assert odd[0]["mean"] < 0.5
+    assert odd[1]["mean"] == 1.0
+    assert "aligned.gguf" in found["helpers"]["Drift"]
+
+
+@pytest.mark.model
 def test_a_reward_model(invoke, few, tales, tmp_path):
     """A row of weights beside any model gives rewards, and these give utility."""
     head = tmp_path / "head.npy"

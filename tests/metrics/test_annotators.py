@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from baco_local.metrics.annotators import classified, classified_by_meaning, judged, rewarded, surprised, vectorised
+from baco_local.metrics.annotators import (
+    classified,
+    classified_by_meaning,
+    expected,
+    judged,
+    rewarded,
+    surprised,
+    vectorised,
+)
 from baco_local.metrics.base import AnswerSet
 
 ANSWERS = AnswerSet(prompt="ask", texts=("a fox", "", "a fox", "the sea and the rain"))
@@ -50,6 +58,12 @@ def test_bits_per_byte():
         AnswerSet(prompt="é", texts=("é", " ", "abcd"))
     )
     assert annotated.bits_per_byte == (16.0, None, 12.0)
+
+
+def test_log_probabilities():
+    """The aligned model is shown prompt and answer, and no empty answer."""
+    annotated = expected(lambda prompt, text: -float(len(prompt + text)))(ANSWERS)
+    assert annotated.aligned_logprobs == (-8.0, None, -8.0, -23.0)
 
 
 def test_rewards():

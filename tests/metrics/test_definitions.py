@@ -37,7 +37,17 @@ def test_odd_answers(texts):
 def test_nothing_is_said_without_its_source():
     """Without vectors, classes, bits or rewards, no metric that needs them has a value."""
     found = measure(AnswerSet(texts=("a fox", "a cat"), n_words_known=3))
-    needing = ("distinct_k", "cosine_distance", "vendi", "decan", "constraints", "judge_bits", "reward", "utility")
+    needing = (
+        "distinct_k",
+        "cosine_distance",
+        "vendi",
+        "decan",
+        "constraints",
+        "judge_bits",
+        "reward",
+        "utility",
+        "odd",
+    )
     assert [found[name] for name in needing] == [None] * len(needing)
 
 

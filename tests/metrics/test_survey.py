@@ -88,6 +88,20 @@ def test_annotators_complete_both_views():
     assert len(seen) == 2 * 4 * 3
 
 
+def test_odd_is_what_the_first_file_hardly_has():
+    """Odd is what the aligned model expects less than nearly all of the first file; an empty answer always is."""
+
+    def annotated(own: AnswerSet) -> AnswerSet:
+        logprobs = tuple(-float(len(text)) if text else None for text in own.texts)
+        return dataclasses.replace(own, aligned_logprobs=logprobs)
+
+    first = answers("first", *(["x" * n] * 2 for n in range(1, 51)))
+    second = answers("second", *([["x"], ["x" * 60], [""], ["x" * 40]][n % 4] * 2 for n in range(50)))
+    odd = finding(survey([first, second], quality=[annotated], n_resamples=100), "odd", View.RAW)
+    assert odd.intervals[0].mean <= 0.02
+    assert odd.values[1][:4] == (0, 1, 1, 0)
+
+
 def test_rewards_become_scores():
     """Empty answers get the worst reward, and the first file's deciles make scores for utility."""
 
