@@ -22,7 +22,7 @@ import llama_cpp as lc
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.backend.gguf_file import MOST_LAYERS, GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import BuildFacts, Device, threads_for, usable_cores
+from baco_local.backend.machine import BuildFacts, Device, threads_for, ubatch_for, usable_cores
 from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
 from baco_local.errors import BackendError, BacoError, ModelFileError, UsageError
@@ -539,7 +539,8 @@ def open_model(
     if known != (512, 2048, 512, CACHE_TYPES[CacheType.F16], True):
         raise BackendError(f"this llama.cpp {version()} has other structs than llama-cpp-python {lc.__version__}")
     params.n_ctx = cells(n_ctx, n_sequences)
-    params.n_batch, params.n_ubatch = min(options.batch_size, params.n_ctx), min(options.ubatch_size, params.n_ctx)
+    ubatch_size = options.ubatch_size or ubatch_for(weights.summary.n_parameters, weights.layers_offloaded)
+    params.n_batch, params.n_ubatch = min(options.batch_size, params.n_ctx), min(ubatch_size, params.n_ctx)
     params.n_seq_max, params.kv_unified = n_sequences, True  # one pass for any mix; free forks
     params.n_outputs_max = n_outputs = n_sequences * ROWS_PER_SEQUENCE
     params.n_threads = options.threads or threads_for(weights.summary.n_parameters, usable_cores())

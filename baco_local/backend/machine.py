@@ -11,10 +11,12 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["BuildFacts", "Device", "free_memory", "threads_for", "usable_cores"]
+__all__ = ["EQUAL_ROWS", "PLENTY", "BuildFacts", "Device", "free_memory", "threads_for", "ubatch_for", "usable_cores"]
 
 CGROUP = Path("/sys/fs/cgroup")  # Linux: limits of the container we are in
 
+PLENTY = 512  # tokens computed at once; more gain nothing
+EQUAL_ROWS = 63  # from 64 on, llama.cpp's flash attention on a CPU has another kernel, with other last bits
 PARAMETERS_PER_THREAD = 20_000_000  # below, llama.cpp's threads spin at barriers for longer than they compute
 
 
@@ -56,6 +58,15 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 def threads_for(n_parameters: int, cores: int) -> int:
     """Return how many threads pay for a model of this size; those of a tiny one would only wait for each other."""
     return max(1, min(cores, n_parameters // PARAMETERS_PER_THREAD))
+
+
+def ubatch_for(n_parameters: int, layers_offloaded: int) -> int:
+    """Return how many tokens to compute at once.
+
+    A tiny model reads fast anyway; so its rows, if of Q8_0, are bitwise the same in any company and in any split of a
+    prompt. A larger one would read long prompts two to three times slower.
+    """
+    return PLENTY if layers_offloaded or n_parameters >= PARAMETERS_PER_THREAD else EQUAL_ROWS
 
 
 def free_memory(cgroup: Path = CGROUP) -> int:

@@ -286,7 +286,8 @@ class Machine:
         int | None, option("--batch-size", "-b", help="Tokens handed over at once.", panel=MACHINE, llama="BATCH")
     ] = None
     ubatch_size: Annotated[
-        int | None, option("--ubatch-size", "-ub", help="Tokens computed at once.", panel=MACHINE, llama="UBATCH")
+        int | None,
+        option("--ubatch-size", "-ub", help="Tokens computed at once; 0 = as fits.", panel=MACHINE, llama="UBATCH"),
     ] = None
     cache_type_k: Annotated[
         CacheType | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baco_local.backend.machine import free_memory, threads_for, usable_cores
+from baco_local.backend.machine import EQUAL_ROWS, PLENTY, free_memory, threads_for, ubatch_for, usable_cores
 
 
 def test_without_limits_something_is_usable(tmp_path: Path) -> None:
@@ -42,3 +42,9 @@ def test_a_tiny_model_gets_one_thread_and_a_large_one_every_core() -> None:
     assert threads_for(10_000_000, 8) == 1
     assert threads_for(100_000_000, 8) == 5
     assert threads_for(8_000_000_000, 8) == 8
+
+
+def test_only_a_tiny_model_on_the_processor_computes_few_tokens_at_once() -> None:
+    """What reads fast anyway gets rows that no company changes; a larger model and a GPU get the fast kernels."""
+    assert ubatch_for(10_000_000, 0) == EQUAL_ROWS < 64
+    assert ubatch_for(10_000_000, 13) == ubatch_for(8_000_000_000, 0) == PLENTY
