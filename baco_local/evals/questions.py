@@ -14,7 +14,7 @@ from typing import Any
 from baco_local.batch.inputs import Input
 from baco_local.batch.items import Row
 from baco_local.errors import UsageError
-from baco_local.metrics.constraints import Constraints, asked, read_constraints
+from baco_local.metrics.constraints import read_constraints
 from baco_local.text.chat import Message
 
 __all__ = ["Question", "read_questions"]
@@ -28,17 +28,12 @@ class Question:
     messages: tuple[Message, ...]  # ends with what the user wants
     paraphrases: tuple[str, ...] = ()  # the same in other words
     task: str = ""  # prompts of one task are averaged before tasks are
-    constraints: Constraints | None = None  # None = as far as the prompt's own words say
+    constraints: Mapping[str, Any] | None = None  # as they are written; None = what the prompt's own words say
 
     @property
     def prompt(self) -> str:
         """Return what the user wants."""
         return self.messages[-1].content
-
-    @property
-    def wanted(self) -> Constraints:
-        """Return what answers are held to."""
-        return asked(self.prompt) if self.constraints is None else self.constraints
 
     def asked(self, prompt: str) -> tuple[Message, ...]:
         """Return the conversation with its last words replaced."""
@@ -68,10 +63,14 @@ def _question(row: Row, record: Mapping[str, Any], name: str) -> Question:
     if not isinstance(paraphrases, list) or not all(isinstance(text, str) and text.strip() for text in paraphrases):
         raise UsageError(f"{name!r}, line {row.line}: paraphrases is {paraphrases!r}; give a list of texts")
     constraints = record.get("constraints")
+    if constraints is not None:
+        if not isinstance(constraints, dict):
+            raise UsageError(f"{name!r}, line {row.line}: constraints is {constraints!r}; give an object")
+        read_constraints(constraints)  # refuses what is no constraint
     return Question(
         id=row.id,
         messages=row.messages,
         paraphrases=tuple(paraphrases),
         task=str(record.get("task", "")),
-        constraints=read_constraints(constraints) if isinstance(constraints, Mapping) else None,
+        constraints=constraints,
     )

@@ -178,7 +178,10 @@ class Run:
         known.setdefault("methods", {})
         for method in self.plan.methods:
             self._note(method)
-        known["questions"] = [{"id": one.id, "task": one.task, "prompt": one.prompt} for one in self.plan.questions]
+        known["questions"] = [
+            {"id": one.id, "task": one.task, "prompt": one.prompt, "constraints": one.constraints}
+            for one in self.plan.questions
+        ]
         (self.folder / "answers").mkdir(parents=True, exist_ok=True)
         self._manifest.runs.append({"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
         self._manifest.write()

@@ -169,6 +169,7 @@ COMMANDS: dict[str, Place] = {
     "measure": Place("baco_cli.measure", "Measure how diverse and how good answers are.", "Look"),
     "batch": Place("baco_cli.batch", "Write answers to many prompts, into a file.", "Write"),
     "sweep": Place("baco_cli.sweep", "Compare methods, each at several settings.", "Study"),
+    "report": Place("baco_cli.report", "Make a page of what a sweep found.", "Study"),
     "pairs": Place("baco_cli.pairs", "List, add and check pairs of models.", "Look"),
     "doctor": Place("baco_cli.doctor", "Find out whether everything is as it should be.", "Look"),
 }
