@@ -24,14 +24,13 @@ from baco_local.evals.methods import Method
 from baco_local.evals.plan import Plan
 from baco_local.evals.questions import Question
 from baco_local.evals.run_folder import KIND, Line, Said, answers_path, manifest_of, read_point
-from baco_local.evals.tuning import Tuned, bisect
+from baco_local.evals.tuning import Tuned, base_share, bisect
 from baco_local.evals.ways import Asking, Cost, Draft, Fits, Wish, wording
-from baco_local.pair import Job, Pair, Stream
+from baco_local.pair import Pair, Stream
 from baco_local.routing.dial import Calibration
-from baco_local.settings import Settings
 from baco_local.types import Role
 
-__all__ = ["Progress", "Run", "base_share", "carry_out"]
+__all__ = ["Progress", "Run", "carry_out"]
 
 NEAR = 0.01  # of base share: a control that is this near is matched
 
@@ -423,14 +422,6 @@ def _work(
                 ready += more
         look()
     worker.stop()
-
-
-def base_share(pair: Pair, settings: Settings, prompts: Sequence[str], seed: int) -> float:
-    """Return base tokens / all tokens of one answer to each prompt."""
-    # every prompt is a sample of its own: with the same noise, a pair with few ideas would tell one story only
-    jobs = [Job(prompt=prompt, settings=settings, seed=seed, sample=place) for place, prompt in enumerate(prompts)]
-    speakers = [token.speaker for _, token in pair.interleave(jobs)]
-    return sum(speaker is Role.BASE for speaker in speakers) / max(1, len(speakers))
 
 
 def _voices(tokens: Sequence[Token]) -> tuple[tuple[Role, str], ...]:

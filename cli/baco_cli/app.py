@@ -170,6 +170,7 @@ COMMANDS: dict[str, Place] = {
     "batch": Place("baco_cli.batch", "Write answers to many prompts, into a file.", "Write"),
     "sweep": Place("baco_cli.sweep", "Compare methods, each at several settings.", "Study"),
     "report": Place("baco_cli.report", "Make a page of what a sweep found.", "Study"),
+    "tune": Place("baco_cli.tune", "Turn a pair's dial until it does what you wish.", "Study"),
     "pairs": Place("baco_cli.pairs", "List, add and check pairs of models.", "Look"),
     "doctor": Place("baco_cli.doctor", "Find out whether everything is as it should be.", "Look"),
 }

@@ -152,24 +152,38 @@ def report(
     if output.json:
         screen.write(json.dumps(summary(findings), ensure_ascii=False) + "\n")
     else:
-        show(screen, tables(findings)[0])
+        show(screen, findings.boards[View.MATCHED])
     for path, _ in written:
         screen.say(f"written: {path}")
     if figures is not None:
         screen.say(f"written: {figures}/plane and coverage, PNG and SVG")
 
 
-def show(screen: Screen, table: Table) -> None:
-    """Print a table."""
-    shown = RichTable(
-        title=table.title, title_justify="left", title_style="accent", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+def show(screen: Screen, board: Board) -> None:
+    """Print the standings, the best on top, in a width that every terminal has."""
+    sides = list(board.coverage)
+    table = RichTable(
+        title="Coverage and Dominance, answers cut to comparable lengths",
+        title_justify="left",
+        title_style="accent",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
-    kept = [i for i, name in enumerate(table.columns) if name != "family"]
-    for i in kept:
-        shown.add_column(table.columns[i], justify="left" if i == 0 else "right", header_style="muted")
-    for row in table.rows:
-        shown.add_row(*(Text(row[i].text) for i in kept))
-    screen.show(shown)
+    table.add_column("", no_wrap=True)
+    for name in ["Coverage", "95 % interval", *(side.value for side in sides[:-1]), "Dominance"]:
+        table.add_column(name, justify="right", no_wrap=True, header_style="muted")
+    overall = board.coverage[Side.OVERALL]
+    for m in sorted(range(len(board.methods)), key=lambda m: -overall[m].value):
+        number = overall[m]
+        table.add_row(
+            Text(board.methods[m]),
+            f"{number.value:.3f}",
+            Text(f"[{number.low:.3f}, {number.high:.3f}]"),
+            *(f"{board.coverage[side][m].value:.3f}" for side in sides[:-1]),
+            f"{100 * board.dominance[Side.OVERALL][m].value:.1f} %",
+        )
+    screen.show(table)
 
 
 def summary(findings: Findings) -> dict[str, Any]:
