@@ -6,8 +6,10 @@ Reads no environment; everything it needs is handed in.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +20,9 @@ from numpy.typing import NDArray
 
 from baco_local.backend.base import Model, ModelInfo
 from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import BuildFacts, free_memory
+from baco_local.backend.machine import BuildFacts, free_memory, usable_cores
 from baco_local.backend.memory import plan_pair
+from baco_local.backend.timing import measure_decodes
 from baco_local.calibrate import calibrate as measure
 from baco_local.catalog import KnownPair, PairCard, find_pair
 from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
@@ -28,6 +31,7 @@ from baco_local.pair import Pair
 from baco_local.reading import Rewarder, Scorer
 from baco_local.routing.dial import Calibration
 from baco_local.scheduling.base import Helper, Reader
+from baco_local.scheduling.pace import Cost, Costs
 from baco_local.text.agreement import Agreement, check_pair, compare
 from baco_local.text.chat import ChatTemplate
 from baco_local.text.shared import share
@@ -53,6 +57,7 @@ __all__ = [
 ]
 
 DEFAULT_PAIR = "tales"
+SAY_S, GUESS_S = 80e-6, 70e-6  # our own work for a token and for a guess, on one core of a server of 2024
 MOST_READ = 4096  # positions of a scorer's context: a longer text is read in overlapping windows
 CLASSIFIERS = ("bert", "modern-bert", "neo-bert", "qwen3", "qwen3vl")  # whose classification head llama.cpp loads
 SOFTMAX = ("qwen3", "qwen3vl")  # and puts a softmax behind
@@ -95,7 +100,7 @@ def load(
         calibrate: measure what the dial means for this pair when it is first needed; False = fixed formulas.
         on_progress: called with a few words when something takes a while.
         user_pairs: the user's own ``pairs.toml``.
-        cache_dir: where calibrations are kept; None = measured again every time.
+        cache_dir: where calibrations and timings are kept; None = measured again every time.
 
     Raises:
         ModelNotFoundError: there is no such pair or file.
@@ -135,6 +140,7 @@ def load(
             n_parallel=n_parallel,
             calibration=Calibration.from_json(card.calibration) if card.calibration and calibrate else None,
             calibrate=cache if calibrate else None,
+            measure=_CostCache(cache_dir, readers, (base_options or both, aligned_options or both), say),
         )
         undo.pop_all()
     return loaded
@@ -419,3 +425,44 @@ class _CalibrationCache:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.write_text(json.dumps(calibration.to_json()), encoding="utf-8")
         return calibration
+
+
+class _CostCache:
+    """Times the decodes of a pair, once per machine, build of llama.cpp, files and threads."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        models: Mapping[Reader, Model],
+        options: tuple[LoadOptions, ...],
+        say: Callable[[str], None],
+    ) -> None:
+        self._folder, self._models, self._options, self._say = folder, models, options, say
+
+    def __call__(self) -> Costs:
+        """Return the kept costs, or time and keep them."""
+        path = None if self._folder is None else self._folder / f"costs-{self._fingerprint()}.json"
+        if path is not None and path.exists():
+            try:
+                kept = json.loads(path.read_text(encoding="utf-8"))
+                return self._costs({reader: [(int(n), float(s)) for n, s in kept[reader]] for reader in self._models})
+            except (OSError, ValueError, TypeError, KeyError):
+                pass  # a half-written file: timed again
+        self._say("timing this pair (once)")
+        timed = {reader: measure_decodes(model) for reader, model in self._models.items()}
+        if path is not None:
+            with suppress(OSError):  # a folder that cannot be written costs a moment next time, no answer now
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(timed), encoding="utf-8")
+        return self._costs(timed)
+
+    def _costs(self, timed: Mapping[Reader, Sequence[tuple[int, float]]]) -> Costs:
+        return Costs({reader: Cost(tuple(points)) for reader, points in timed.items()}, say=SAY_S, guess=GUESS_S)
+
+    def _fingerprint(self) -> str:
+        """Return a name for all that the timings depend on."""
+        facts: list[object] = [platform.node(), usable_cores(), build_facts().version, self._options]
+        for model in self._models.values():
+            file = Path(model.info.path).stat()
+            facts += (model.info, file.st_size, file.st_mtime_ns, model.n_sequences)
+        return hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest()

@@ -157,6 +157,7 @@ class ScheduleName(StrEnum):
     LOCKSTEP = "lockstep"  # both models read every token
     LAZY = "lazy"  # a model reads when its row is needed, and then everything that it has missed
     SPECULATIVE = "speculative"  # guesses are read by both models in one batch each
+    AUTO = "auto"  # whichever of these is the fastest by what was measured and seen
 
 
 class DrafterName(StrEnum):

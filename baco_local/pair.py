@@ -16,7 +16,7 @@ from typing import TypeAlias, Unpack
 
 from baco_local.backend.base import Model, ModelInfo
 from baco_local.catalog import PairCard
-from baco_local.config import Guards, check_seed
+from baco_local.config import Guards, ScheduleName, check_seed
 from baco_local.engine.answer import Answer, Token
 from baco_local.engine.casting import cast
 from baco_local.engine.engine import Engine, Task
@@ -27,7 +27,7 @@ from baco_local.sampling.sampler import Build, Chain, Sampler
 from baco_local.sampling.steps import Grammar, JsonSchema, Recipe, stateless
 from baco_local.scheduling.base import Reader, Voice
 from baco_local.scheduling.choice import Pace, schedule_for
-from baco_local.scheduling.pace import TYPICAL, Cost
+from baco_local.scheduling.pace import TYPICAL, Costs
 from baco_local.settings import Knobs, Settings
 from baco_local.text.chat import ChatTemplate, Message, aligned_ids
 from baco_local.text.frames import base_ids, frame
@@ -146,12 +146,13 @@ class Pair:
         n_parallel: int | None = None,
         calibration: Calibration | None = None,
         calibrate: Callable[[Pair], Calibration | None] | None = None,
-        costs: Mapping[Reader, Cost] | None = None,
+        measure: Callable[[], Costs] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         """Take the parts that ``assemble`` has made; ``calibrate`` is asked once, when a dial first needs it.
 
-        ``models`` may hold a helper beside the two, and ``costs`` says what a decode of each takes.
+        ``models`` may hold a helper beside the two. ``measure`` is asked once, when a schedule first needs it, what a
+        decode of each takes; None = it is guessed from their sizes.
         """
         self.name, self.card, self.notes = name, card, tuple(notes)
         self.settings = Settings().turn(card.sampling)
@@ -160,7 +161,9 @@ class Pair:
         self.n_ctx = min(models[role].n_ctx for role in Role)
         self.n_parallel = n_parallel or min(model.n_sequences for model in models.values())
         self.pieces = vocab.pieces
-        self.pace = Pace(costs or estimated(models), can_rewind=all(model.can_rewind for model in models.values()))
+        can_rewind = all(model.can_rewind for model in models.values())
+        self.pace = Pace(models.keys(), estimated(models), lambda: self.engine.n_live, can_rewind=can_rewind)
+        self._measure = measure
         self.calibration = calibration
         self._calibrate, self._on_close = calibrate, on_close
         self._vocab, self._template, self._models = vocab, template, models
@@ -330,7 +333,9 @@ class Pair:
         sampler = Sampler(aligned, self._chain, {} if base == aligned else {Role.BASE: base})
         for spoken in job.begun:
             sampler.accept(spoken.id)
-        return Task(sequence, sampler, self._cast(sequence, sampler, settings), schedule_for(decode, self.pace))
+        voice = self._cast(sequence, sampler, settings)
+        alike = (settings.router or decode.router, decode.diversity, decode.threshold)
+        return Task(sequence, sampler, voice, schedule_for(decode, self._pace_for(decode.schedule), alike))
 
     def _check_grammar(self, settings: Settings, job: Job) -> None:
         """A grammar binds the text, which both models share, from its first token on."""
@@ -357,6 +362,14 @@ class Pair:
                 raise
         return self.calibration
 
+    def _pace_for(self, schedule: ScheduleName) -> Pace:
+        """Return the pace of the pair; decodes are timed the first time that a schedule asks and nothing is decoded."""
+        if self._measure is not None and schedule in (ScheduleName.AUTO, ScheduleName.SPECULATIVE) and self.engine.idle:
+            self.engine.abandon()  # what is still held would be in the way
+            measure, self._measure = self._measure, None
+            self.pace.costs = measure()
+        return self.pace
+
     def _chain(self, recipe: Recipe) -> Chain:
         """Build a chain, or share the one that has no memory to part."""
         if not stateless(recipe):
@@ -366,10 +379,10 @@ class Pair:
         return self._shared_chains[recipe]
 
 
-def estimated(models: Mapping[Reader, Model]) -> dict[Reader, Cost]:
+def estimated(models: Mapping[Reader, Model]) -> Costs:
     """Return a guess at what decodes cost, where nothing was measured: by size alone."""
-    largest = max(1, *(model.info.n_parameters for model in models.values()))
-    return {reader: TYPICAL.times(max(1, model.info.n_parameters) / largest) for reader, model in models.items()}
+    sizes = {reader: max(1, model.info.n_parameters) for reader, model in models.items()}
+    return Costs({reader: TYPICAL.times(size / max(sizes.values())) for reader, size in sizes.items()})
 
 
 def _messages(prompt: Prompt, system: str | None) -> tuple[Message, ...]:

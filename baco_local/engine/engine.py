@@ -93,6 +93,11 @@ class Engine:
         return {reader: Reach(model.n_ctx, len(model.vocab)) for reader, model in self.models.items()}
 
     @property
+    def n_live(self) -> int:
+        """Return how many answers decode together now."""
+        return len(self._turns)
+
+    @property
     def idle(self) -> bool:
         """Return whether there is nothing to decode."""
         return not (self._waiting or self._turns)

@@ -1,22 +1,39 @@
-"""Which schedule an answer is decoded by, and what is learnt on the way: costs, and how often guesses stand.
+"""Which schedule an answer is decoded by: the one that was asked for, or the one that is cheapest by what was seen.
 
 Chooses and counts; what it chooses changes no token. Knows no model and no clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 from baco_local.config import DrafterName, ScheduleName
 from baco_local.errors import UsageError
-from baco_local.scheduling.base import Helper, Reader, Schedule
+from baco_local.scheduling.base import Helper, Reader, Round, Schedule, Voice
 from baco_local.scheduling.drafting import Drafter, by_lookup, by_model
-from baco_local.scheduling.pace import TYPICAL, Acceptance, Cost, best_length
-from baco_local.scheduling.schedules import lazy, lockstep, speculative
+from baco_local.scheduling.pace import PAIRED, Acceptance, Costs, best_length, lazy_cost, round_costs
+from baco_local.scheduling.schedules import lazily, lazy, lockstep, speculative
 from baco_local.types import Role
 
-__all__ = ["DRAFTERS", "Pace", "Wish", "schedule_for"]
+__all__ = [
+    "DRAFTERS",
+    "Adaptive",
+    "Numbers",
+    "Pace",
+    "Plan",
+    "Seen",
+    "Wish",
+    "choose",
+    "guess",
+    "numbers",
+    "schedule_for",
+]
+
+STEADY = 8  # rounds between two choices: a choice costs as much as a draw
+WORTH = 0.97  # of what lockstep costs; what gains less is not worth the risk of wrong numbers
+WAKING_MEMORY = 64.0  # tokens; older ones fade
 
 
 class Wish(Protocol):
@@ -38,41 +55,173 @@ class Wish(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Seen:
+    """What answers of one kind have shown: how often guesses stand, and how often each model must be woken."""
+
+    acceptance: dict[DrafterName, Acceptance] = field(default_factory=lambda: {name: Acceptance() for name in DRAFTERS})
+    shares: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 0.75))  # of tokens
+
+    def note_woken(self, readers: Collection[Reader]) -> None:
+        """Take in which models a token has needed."""
+        for role in Role:
+            self.shares[role] += ((role in readers) - self.shares[role]) / WAKING_MEMORY
+
+
+class Plan(NamedTuple):
+    """What rounds are made of until the next choice."""
+
+    schedule: ScheduleName
+    drafter: DrafterName = DrafterName.NONE
+    n_draft: int = 0
+    n_looked_up: int = 0  # guesses taken from the text itself, where it offers any; 0 = it is not searched
+
+
 class Pace:
-    """What a pair has shown of its speed; all its answers share it."""
+    """What a pair has shown of its speed; its answers share it."""
 
-    def __init__(self, costs: Mapping[Reader, Cost] | None = None, *, can_rewind: bool = True) -> None:
-        self.costs: Mapping[Reader, Cost] = costs or dict.fromkeys(Role, TYPICAL)
-        self.can_rewind = can_rewind  # False: what was read cannot be taken back, so nothing can be guessed
-        self.acceptance = {drafter: Acceptance() for drafter in DRAFTERS}
+    def __init__(
+        self, readers: Collection[Reader], costs: Costs, n_live: Callable[[], int], *, can_rewind: bool
+    ) -> None:
+        """Take what is known.
 
-    def drafter(self, wanted: DrafterName) -> DrafterName:
-        """Return who guesses where this one is wanted, or raise UsageError."""
-        if wanted is DrafterName.MODEL and Helper.DRAFT not in self.costs:
+        Args:
+            readers: which models there are.
+            costs: what everything takes; may be replaced by better numbers.
+            n_live: asked how many answers decode now.
+            can_rewind: False = what was read cannot be taken back, so nothing can be guessed.
+
+        """
+        self.readers, self.costs, self.n_live, self.can_rewind = readers, costs, n_live, can_rewind
+        self._seen: dict[Hashable, Seen] = {}
+
+    def seen(self, kind: Hashable) -> Seen:
+        """Return what answers under these settings have shown."""
+        return self._seen.setdefault(kind, Seen())
+
+    def drafters(self, wish: Wish) -> tuple[DrafterName, ...]:
+        """Return who may guess, or raise UsageError."""
+        if not self.can_rewind or wish.drafter is DrafterName.NONE or not wish.draft_max:
+            return ()
+        if wish.drafter is DrafterName.AUTO:
+            return tuple(name for name in DRAFTERS if name is not DrafterName.MODEL or Helper.DRAFT in self.readers)
+        if wish.drafter is DrafterName.MODEL and Helper.DRAFT not in self.readers:
             raise UsageError("no small model is loaded that could guess; name one (--draft FILE), or another drafter")
-        if wanted is not DrafterName.AUTO:
-            return wanted
-        return DrafterName.MODEL if Helper.DRAFT in self.costs else DrafterName.LOOKUP
-
-    def n_draft(self, drafter: DrafterName, n_most: int) -> int:
-        """Return how many guesses pay now."""
-        return best_length(drafter, self.costs, self.acceptance[drafter].rate, n_most)[0]
+        return (wish.drafter,)
 
 
-def schedule_for(wish: Wish, pace: Pace) -> Schedule:
-    """Return the schedule that was asked for, or what comes nearest to it with models that cannot be rewound."""
-    drafter = pace.drafter(wish.drafter)
-    if wish.schedule is ScheduleName.LOCKSTEP:
-        return lockstep
-    if wish.schedule is ScheduleName.LAZY or not pace.can_rewind or drafter is DrafterName.NONE:
-        return lazy
-    n_most = wish.draft_max
-    return speculative(DRAFTERS[drafter], lambda: max(1, pace.n_draft(drafter, n_most)), pace.acceptance[drafter].note)
+class Numbers(NamedTuple):
+    """What a choice is made by, as long as equally many answers decode and as many models are listened to."""
+
+    costs: Costs
+    rounds: Mapping[DrafterName, Sequence[float]]  # drafter -> cost of a round with 0, 1, ... guesses
+    n_live: int
 
 
-DRAFTERS: dict[DrafterName, Drafter] = {
+def numbers(costs: Costs, drafters: Collection[DrafterName], n_most: int, n_live: int = 1) -> Numbers:
+    """Work out what does not depend on what will be seen; a model alone need not guess, for it knows what it says."""
+    able = [name for name in drafters if name not in PAIRED or len(costs.roles) > 1]
+    return Numbers(costs, {name: round_costs(name, costs, n_most, n_live) for name in able}, n_live)
+
+
+def choose(by: Numbers, seen: Seen) -> Plan:
+    """Return the cheapest way to say the next tokens; lockstep where little is to be gained."""
+    costs = by.costs
+    cost, plan = costs.both(1, by.n_live) * WORTH, Plan(ScheduleName.LOCKSTEP)
+    if len(costs.roles) > 1 and (asleep := lazy_cost(costs, seen.shares, by.n_live)) < cost:
+        cost, plan = asleep, Plan(ScheduleName.LAZY)
+    for name, rounds in by.rounds.items():
+        n_draft, guessed = best_length(name, rounds, seen.acceptance[name].rate)
+        if name is not DrafterName.LOOKUP and guessed < cost:
+            cost, plan = guessed, Plan(ScheduleName.SPECULATIVE, name, n_draft)
+    if DrafterName.LOOKUP in by.rounds:
+        n_draft, guessed = best_length(
+            DrafterName.LOOKUP, by.rounds[DrafterName.LOOKUP], seen.acceptance[DrafterName.LOOKUP].rate
+        )
+        if guessed < WORTH * cost:
+            plan = plan._replace(n_looked_up=n_draft)
+    return plan
+
+
+def guess(by: Numbers, seen: Seen, drafter: DrafterName) -> Plan:
+    """Return how one drafter guesses best, at least one token."""
+    n_draft = max(1, best_length(drafter, by.rounds.get(drafter, ()) or (1.0,), seen.acceptance[drafter].rate)[0])
+    if drafter is DrafterName.LOOKUP:
+        return Plan(ScheduleName.LAZY, n_looked_up=n_draft)
+    return Plan(ScheduleName.SPECULATIVE, drafter, n_draft)
+
+
+class Adaptive:
+    """A schedule that chooses again every few rounds, by what was seen until then."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        seen: Seen,
+        drafters: Collection[DrafterName],
+        n_most: int,
+        plan: Callable[[Numbers, Seen], Plan],
+    ) -> None:
+        self._pace, self._seen, self._drafters, self._n_most, self._plan = pace, seen, drafters, n_most, plan
+        self._n_rounds = 0
+        self._roles: tuple[Role, ...] = ()
+        self._numbers = numbers(pace.costs, drafters, n_most)
+        self._chosen: Schedule = lockstep
+
+    def __call__(self, voice: Voice) -> Round:
+        """Start a round of the schedule that is the best now."""
+        roles, n_live = tuple(voice.listens), self._pace.n_live()
+        changed = roles != self._roles or n_live != self._numbers.n_live
+        if changed:
+            self._roles = roles
+            self._numbers = numbers(replace(self._pace.costs, roles=roles), self._drafters, self._n_most, n_live)
+        if changed or self._n_rounds % STEADY == 0:
+            self._chosen = carried_out(self._plan(self._numbers, self._seen), self._seen)
+        self._n_rounds += 1
+        return self._chosen(voice)
+
+
+def carried_out(plan: Plan, seen: Seen) -> Schedule:
+    """Return the schedule of a plan."""
+    match plan.schedule:
+        case ScheduleName.LAZY:
+            schedule = lazily(seen.note_woken)
+        case ScheduleName.SPECULATIVE:
+            note = seen.acceptance[plan.drafter].note
+            schedule = speculative(DRAFTERS[plan.drafter], plan.n_draft, note, lazily(seen.note_woken))
+        case _:
+            schedule = lockstep
+    if plan.n_looked_up:
+        note = seen.acceptance[DrafterName.LOOKUP].note
+        schedule = speculative(by_lookup, plan.n_looked_up, note, schedule)
+    return schedule
+
+
+def schedule_for(wish: Wish, pace: Pace, kind: Hashable = None) -> Schedule:
+    """Return the schedule that was asked for, or what comes nearest to it with models that cannot be rewound.
+
+    Args:
+        wish: what was asked for.
+        pace: what the pair has shown.
+        kind: what answers have in common that are alike in speed: router, dial ...
+
+    """
+    drafters = pace.drafters(wish)
+    match wish.schedule:
+        case ScheduleName.LOCKSTEP:
+            return lockstep
+        case ScheduleName.SPECULATIVE if drafters:
+            name = drafters[0]
+            return Adaptive(pace, pace.seen(kind), drafters[:1], wish.draft_max, lambda by, seen: guess(by, seen, name))
+        case ScheduleName.AUTO:
+            return Adaptive(pace, pace.seen(kind), drafters, wish.draft_max, choose)
+        case _:
+            return lazy
+
+
+DRAFTERS: dict[DrafterName, Drafter] = {  # the first of those that are there guesses if nobody is named
     DrafterName.MODEL: by_model(Helper.DRAFT),
-    DrafterName.BASE: by_model(Role.BASE),
-    DrafterName.ALIGNED: by_model(Role.ALIGNED),
     DrafterName.LOOKUP: by_lookup,
+    DrafterName.ALIGNED: by_model(Role.ALIGNED),
+    DrafterName.BASE: by_model(Role.BASE),
 }

@@ -1,26 +1,37 @@
-"""How far ahead it pays to guess: the cost of a batch, the chance that a guess stands, and the best length.
+"""What a token costs under each schedule: pure arithmetic on measured numbers.
 
-Pure arithmetic on numbers that others have measured; knows no model and no clock.
+Knows no model and no clock; every cost is in one unit, seconds where decodes were measured.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from baco_local.config import DrafterName
 from baco_local.scheduling.base import Helper, Reader
 from baco_local.types import Role
 
-__all__ = ["TYPICAL", "Acceptance", "Cost", "best_length", "n_expected", "n_said", "round_cost"]
+__all__ = [
+    "PAIRED",
+    "TYPICAL",
+    "Acceptance",
+    "Cost",
+    "Costs",
+    "best_length",
+    "lazy_cost",
+    "n_expected",
+    "round_costs",
+]
 
+PAIRED = frozenset((DrafterName.BASE, DrafterName.ALIGNED))  # drafters that are models of the pair
 MEMORY = 64.0  # guesses; older ones fade
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one decode takes by the number of its tokens, in any unit; between the measured points it is a line."""
+    """What one decode of a model takes by the number of its tokens; between the measured points it is a line."""
 
     points: tuple[tuple[int, float], ...]  # (tokens, cost), from 1 token on, rising
 
@@ -42,12 +53,32 @@ class Cost:
 TYPICAL = Cost(((1, 1.0), (4, 1.8), (8, 3.0), (16, 4.6)))  # of a small CPU, where nothing was measured
 
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What everything takes that a schedule can ask for."""
+
+    of: Mapping[Reader, Cost]
+    roles: tuple[Role, ...] = tuple(Role)  # the models that are listened to; one at an end of the dial
+    overlap: float = 1.0  # both models asked at once / one after the other; 1.0 = they take turns
+    say: float = 0.0  # our own work for one decided position, with its share of a step
+    guess: float = 0.0  # our own work for one guess
+
+    def one(self, reader: Reader, n_tokens: float, n_live: int = 1) -> float:
+        """Return an answer's part of a decode in which ``n_live`` answers read so many tokens each."""
+        return self.of[reader](n_tokens * n_live) / n_live
+
+    def both(self, n_tokens: float, n_live: int = 1) -> float:
+        """Return the same for all models that are listened to, asked at once."""
+        total = sum(self.one(role, n_tokens, n_live) for role in self.roles)
+        return total * self.overlap if len(self.roles) > 1 else total
+
+
 @dataclass(slots=True)
 class Acceptance:
-    """How often guesses stand, of late; begins with a doubtful half."""
+    """How often guesses stand, of late; begins hopeful, for what is never tried is never learnt."""
 
-    n_judged: float = 4.0
-    n_stood: float = 2.0
+    n_judged: float = 8.0
+    n_stood: float = 6.4
 
     @property
     def rate(self) -> float:
@@ -66,36 +97,46 @@ def n_expected(rate: float, n_positions: int) -> float:
     return float(n_positions) if rate >= 1 else (1 - rate**n_positions) / (1 - rate)
 
 
-def round_cost(drafter: DrafterName, costs: Mapping[Reader, Cost], n_draft: int, n_live: int = 1) -> float:
-    """Return what a round with so many guesses costs one of ``n_live`` answers; 0 guesses = lockstep."""
-
-    def each(reader: Reader, n_tokens: int) -> float:
-        return costs[reader](n_tokens * n_live) / n_live
-
-    match drafter:
-        case DrafterName.BASE | DrafterName.ALIGNED if n_draft:
-            role = Role(drafter.value)
-            return n_draft * each(role, 1) + each(role.other, n_draft)
-        case DrafterName.MODEL if n_draft:  # its first decode reads what was said since its last guess
-            guessing = each(Helper.DRAFT, 2) + (n_draft - 1) * each(Helper.DRAFT, 1)
-            return guessing + sum(each(role, n_draft + 1) for role in Role)
-        case _:
-            return sum(each(role, n_draft + 1) for role in Role)
+def round_costs(drafter: DrafterName, costs: Costs, n_most: int, n_live: int = 1) -> tuple[float, ...]:
+    """Return what a round with 0, 1, ... guesses costs one of ``n_live`` answers; no guess is lockstep."""
+    return tuple(_round_cost(drafter, costs, n, n_live) for n in range(n_most + 1))
 
 
-def n_said(drafter: DrafterName, rate: float, n_draft: int) -> float:
-    """Return how many tokens a round with so many guesses says on average.
+def best_length(drafter: DrafterName, rounds: Sequence[float], rate: float) -> tuple[int, float]:
+    """Return how many guesses make a token cheapest, and what a token then costs.
 
     A model of the pair guesses what it would say itself, so behind its last guess nothing more can be said.
     """
-    last = drafter not in {DrafterName.BASE, DrafterName.ALIGNED} or not n_draft
-    return n_expected(rate, n_draft + last)
+    last = drafter not in PAIRED
+    found = [cost / n_expected(rate, n + last if n else 1) for n, cost in enumerate(rounds)]
+    least = min(found)
+    return found.index(least), least
 
 
-def best_length(
-    drafter: DrafterName, costs: Mapping[Reader, Cost], rate: float, n_most: int, n_live: int = 1
-) -> tuple[int, float]:
-    """Return how many guesses make a token cheapest, and what a token then costs."""
-    found = [round_cost(drafter, costs, n, n_live) / n_said(drafter, rate, n) for n in range(n_most + 1)]
-    best = min(range(n_most + 1), key=found.__getitem__)
-    return best, found[best]
+def _round_cost(drafter: DrafterName, costs: Costs, n_draft: int, n_live: int) -> float:
+    match drafter:
+        case DrafterName.BASE | DrafterName.ALIGNED if n_draft:
+            role = Role(drafter.value)
+            guessing = n_draft * (costs.one(role, 1, n_live) + costs.guess)
+            return guessing + costs.one(role.other, n_draft, n_live)
+        case DrafterName.MODEL if n_draft:  # its first decode reads what was said since its last guess
+            guessing = costs.one(Helper.DRAFT, 2, n_live) + (n_draft - 1) * costs.one(Helper.DRAFT, 1, n_live)
+            return guessing + n_draft * costs.guess + costs.both(n_draft + 1, n_live)
+        case _:
+            return costs.both(n_draft + 1, n_live)
+
+
+def lazy_cost(costs: Costs, shares: Mapping[Role, float], n_live: int = 1) -> float:
+    """Return what a token costs where each model is woken for such a share of the tokens, and reads what it missed.
+
+    Many answers wake a model more often; then it reads in every step, only a little less in each.
+    """
+    n_steps = sum(shares.values())  # per token: its first ask, and one more where that was not enough
+    total = costs.say * (n_steps - 1)
+    for role, share in shares.items():
+        if n_live * share <= 1:
+            total += share * costs.of[role](1 / share) if share else 0.0
+        else:
+            n_steps = max(1.0, n_steps)
+            total += n_steps * costs.of[role](max(1.0, n_live / n_steps)) / n_live
+    return total

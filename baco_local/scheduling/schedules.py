@@ -5,14 +5,14 @@ A schedule asks for rows and lets a voice judge them; it knows no model, no rout
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
 from baco_local.scheduling.base import Ask, Round, Schedule, Voice
 from baco_local.scheduling.drafting import Drafter
 from baco_local.types import Role, Row
 
-__all__ = ["lazy", "lockstep", "speculative"]
+__all__ = ["lazily", "lazy", "lockstep", "speculative"]
 
 
 def lockstep(voice: Voice) -> Round:
@@ -24,22 +24,35 @@ def lockstep(voice: Voice) -> Round:
     return said
 
 
-def lazy(voice: Voice) -> Round:
-    """Let a model read only when its row is missed; it then catches up in one batch."""
-    rows: dict[Role, Row] = {}
-    missed = tuple(voice.needs)
-    while True:
-        found = yield tuple(Ask(role) for role in missed)
-        rows |= {role: each[-1].copy() for role, each in zip(missed, found, strict=True)}  # to outlive another ask
-        said = voice.say(rows)
-        if not isinstance(said, Role):
-            return said
-        missed = (said,)
+def lazily(note: Callable[[Collection[Role]], None]) -> Schedule:
+    """Let a model read only when its row is missed; it then catches up in one batch.
+
+    Args:
+        note: told after each token which models it has needed.
+
+    """
+
+    def one_round(voice: Voice) -> Round:
+        rows: dict[Role, Row] = {}
+        missed = tuple(voice.needs)
+        while True:
+            found = yield tuple(Ask(role) for role in missed)
+            rows |= {role: each[-1].copy() for role, each in zip(missed, found, strict=True)}  # to outlive another ask
+            said = voice.say(rows)
+            if not isinstance(said, Role):
+                note(rows)
+                return said
+            missed = (said,)
+
+    return one_round
+
+
+lazy: Schedule = lazily(lambda _needed: None)
 
 
 def speculative(
     drafter: Drafter,
-    n_draft: Callable[[], int],
+    n_draft: int,
     note: Callable[[int, int], None] = lambda _n_judged, _n_stood: None,
     otherwise: Schedule = lazy,
 ) -> Schedule:
@@ -50,7 +63,7 @@ def speculative(
 
     Args:
         drafter: where guesses come from.
-        n_draft: how many are wanted now; 0 = none.
+        n_draft: how many are wanted at most.
         note: told how many guesses were judged in a round, and how many of them stood.
         otherwise: the schedule of rounds without a guess.
 
@@ -59,7 +72,7 @@ def speculative(
     def one_round(voice: Voice) -> Round:
         roles = tuple(voice.listens)
         with closing(voice.foresee()) as foresight:
-            n_most = max(0, min(n_draft(), foresight.room(roles) - 1))
+            n_most = max(0, min(n_draft, foresight.room(roles) - 1))
             draft = yield from drafter(foresight, n_most)
         seen: dict[Role, Sequence[Row]] = {role: rows for role, rows in draft.rows.items() if role in roles}
         n = min((len(rows) for rows in seen.values()), default=len(draft.ids) + 1)  # positions that can be decided

@@ -1,0 +1,45 @@
+"""What decodes take is measured, and nothing is left behind."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from baco_local.backend.timing import measure_decodes
+from baco_local.testing import ScriptedModel, byte_vocab, flat
+
+
+class Clock:
+    """A clock on which every decode takes a second, and a tenth for each of its tokens."""
+
+    def __init__(self, model: ScriptedModel) -> None:
+        self.model = model
+
+    def __call__(self) -> float:
+        """Return the seconds that the model's work has taken."""
+        return self.model.n_feeds + self.model.n_fed / 10
+
+
+@pytest.mark.parametrize("can_rewind", [True, False])
+def test_decodes_are_timed_by_their_size(*, can_rewind: bool) -> None:
+    """Each size is measured alone, and the model is as empty as before."""
+    model = ScriptedModel(flat(260), byte_vocab(), can_rewind=can_rewind)
+    points = measure_decodes(model, Clock(model))
+    assert [n for n, _ in points] == [1, 2, 4, 8, 16]
+    assert [seconds for _, seconds in points] == pytest.approx([1.1, 1.2, 1.4, 1.8, 2.6])
+    assert not model._read[0]
+
+
+def test_more_tokens_never_seem_cheaper() -> None:
+    """A slow moment at a small size does not make a larger one look free."""
+    model = ScriptedModel(flat(260), byte_vocab())
+    ticks = itertools.accumulate(itertools.chain((0, 1, 0, 9, 0, 9), itertools.repeat(1)))
+    seconds = [s for _, s in measure_decodes(model, lambda: float(next(ticks)))]
+    assert seconds == sorted(seconds)
+
+
+def test_a_small_context_is_not_overrun() -> None:
+    """Sizes that a small context does not hold several times are left out."""
+    model = ScriptedModel(flat(260), byte_vocab(), n_ctx=20)
+    assert [n for n, _ in measure_decodes(model)] == [1, 2, 4]

@@ -1,0 +1,121 @@
+"""What is chosen: the cheapest by the numbers, and lockstep where they promise little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from baco_local.config import DecodeOptions, DrafterName, ScheduleName
+from baco_local.errors import UsageError
+from baco_local.scheduling.base import Helper, Reader
+from baco_local.scheduling.choice import DRAFTERS, Adaptive, Pace, Plan, Seen, choose, guess, numbers, schedule_for
+from baco_local.scheduling.pace import TYPICAL, Acceptance, Cost, Costs
+from baco_local.scheduling.schedules import lazy, lockstep
+from baco_local.types import Role
+
+A, B = Role.ALIGNED, Role.BASE
+FLAT = Cost(((1, 1.0), (16, 1.0)))
+STEEP = Cost(((1, 1.0), (16, 16.0)))
+EVERYBODY = tuple(DRAFTERS)
+
+
+def costs(pair: Cost, draft: float = 0.1, **more: Any) -> Costs:
+    """Return costs of three models."""
+    return Costs({A: pair, B: pair, Helper.DRAFT: pair.times(draft)}, **more)
+
+
+def seen(woken: float = 1.0, **rates: float) -> Seen:
+    """Return what was seen: how often base is woken, and how often the guesses of each drafter stand."""
+    acceptance = {name: Acceptance(1000.0, 1000 * rates.get(name.value, 0.0)) for name in DRAFTERS}
+    return Seen(acceptance, {B: woken, A: 1.0})
+
+
+@pytest.mark.parametrize("cost", [FLAT, TYPICAL, STEEP])
+@pytest.mark.parametrize("n_live", [1, 4])
+def test_where_nothing_is_gained_it_is_lockstep(cost: Cost, n_live: int) -> None:
+    """With models that are always woken and guesses that never stand nothing is better than lockstep."""
+    assert choose(numbers(costs(cost), EVERYBODY, 8, n_live), seen()) == Plan(ScheduleName.LOCKSTEP)
+
+
+def test_a_gain_of_little_is_left() -> None:
+    """What promises less than three percent stays lockstep."""
+    assert choose(numbers(costs(STEEP), (), 8), seen(0.98)).schedule is ScheduleName.LOCKSTEP
+    assert choose(numbers(costs(FLAT), (), 8), seen(0.95)).schedule is ScheduleName.LOCKSTEP
+    assert choose(numbers(costs(FLAT), (), 8), seen(0.9)).schedule is ScheduleName.LAZY
+
+
+def test_the_better_drafter_guesses() -> None:
+    """Who guesses well and cheaply guesses far; who guesses badly is not asked."""
+    plan = choose(numbers(costs(TYPICAL), EVERYBODY, 8), seen(model=0.8))
+    assert (plan.schedule, plan.drafter) == (ScheduleName.SPECULATIVE, DrafterName.MODEL)
+    assert plan.n_draft >= 2
+    plan = choose(numbers(costs(FLAT, draft=2.0), EVERYBODY, 8), seen(model=0.8, aligned=0.9))
+    assert plan.drafter is DrafterName.ALIGNED
+
+
+def test_what_can_be_looked_up_is_tried_first() -> None:
+    """Guesses from the text go before any other schedule where they stand often enough."""
+    plan = choose(numbers(costs(TYPICAL), EVERYBODY, 8), seen(0.3, lookup=0.7))
+    assert plan.schedule is ScheduleName.LAZY
+    assert plan.n_looked_up >= 2
+    assert choose(numbers(costs(TYPICAL), EVERYBODY, 8), seen(0.3, lookup=0.2)).n_looked_up == 0
+
+
+def test_many_answers_together_choose_lockstep() -> None:
+    """What sixteen answers read together is cheap enough."""
+    for n_live, name in ((1, ScheduleName.SPECULATIVE), (16, ScheduleName.LOCKSTEP)):
+        assert choose(numbers(costs(TYPICAL), EVERYBODY, 8, n_live), seen(model=0.6)).schedule is name
+
+
+def test_one_model_alone_neither_sleeps_nor_guesses_for_itself() -> None:
+    """At an end of the dial there is nobody to wake, and what a model would guess it knows."""
+    alone = costs(FLAT, roles=(A,))
+    assert choose(numbers(alone, (DrafterName.ALIGNED,), 8), seen(aligned=1.0)) == Plan(ScheduleName.LOCKSTEP)
+    assert choose(numbers(alone, (DrafterName.BASE,), 8), seen(base=1.0)) == Plan(ScheduleName.LOCKSTEP)
+    assert choose(numbers(alone, EVERYBODY, 8), seen(model=0.9)).drafter is DrafterName.MODEL
+
+
+def test_a_drafter_that_was_named_always_guesses() -> None:
+    """Asked to guess, it guesses one token at least, so that it can prove itself again."""
+    assert guess(numbers(costs(STEEP), EVERYBODY, 8), seen(), DrafterName.BASE) == Plan(
+        ScheduleName.SPECULATIVE, DrafterName.BASE, 1
+    )
+    assert guess(numbers(costs(STEEP), EVERYBODY, 8), seen(), DrafterName.LOOKUP).n_looked_up == 1
+
+
+def pace(*helpers: Reader, can_rewind: bool = True) -> Pace:
+    """Return a pace of two models and some helpers."""
+    return Pace((*Role, *helpers), costs(TYPICAL), lambda: 1, can_rewind=can_rewind)
+
+
+def wish(**knobs: Any) -> DecodeOptions:
+    """Return what a caller asks for."""
+    return DecodeOptions(**knobs)
+
+
+def test_models_that_cannot_be_rewound_are_lazy() -> None:
+    """Where nothing can be taken back nobody guesses, whatever was asked for."""
+    stiff = pace(Helper.DRAFT, can_rewind=False)
+    assert schedule_for(wish(schedule=ScheduleName.SPECULATIVE), stiff) is lazy
+    assert stiff.drafters(wish(schedule=ScheduleName.AUTO)) == ()
+    assert schedule_for(wish(schedule=ScheduleName.LOCKSTEP), stiff) is lockstep
+
+
+def test_a_drafter_that_is_not_there_is_refused() -> None:
+    """Whoever names the small model without one is told how to give it; nobody else misses it."""
+    with pytest.raises(UsageError, match="--draft FILE"):
+        schedule_for(wish(schedule=ScheduleName.SPECULATIVE, drafter=DrafterName.MODEL), pace())
+    assert pace().drafters(wish())[0] is DrafterName.LOOKUP
+    assert pace(Helper.DRAFT).drafters(wish())[0] is DrafterName.MODEL
+    for none in ({"drafter": DrafterName.NONE}, {"draft_max": 0}):
+        assert schedule_for(wish(schedule=ScheduleName.SPECULATIVE, **none), pace(Helper.DRAFT)) is lazy
+
+
+def test_answers_of_one_kind_learn_together() -> None:
+    """What one answer has seen serves the next of its kind, and no other."""
+    shared = pace()
+    shared.seen("a").acceptance[DrafterName.BASE].note(60, 0)
+    assert shared.seen("a").acceptance[DrafterName.BASE].rate < 0.2
+    assert shared.seen("b").acceptance[DrafterName.BASE].rate == 0.8
+    assert isinstance(schedule_for(wish(schedule=ScheduleName.AUTO), shared, "a"), Adaptive)
