@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from baco_local.evals.plan import Plan, Wanted, planned
+from baco_local.evals.runner import carry_out
 from baco_local.pair import Pair
 from baco_local.testing import scripted_pair
 
@@ -43,3 +44,12 @@ def study(prompts: Path, tmp_path: Path) -> Callable[..., Plan]:
 def pair() -> Pair:
     """Return a pair that follows a script."""
     return scripted_pair(n_parallel=4, n_ctx=2048)
+
+
+@pytest.fixture
+def run(study: Callable[..., Plan], pair: Pair, tmp_path: Path) -> Path:
+    """Return the folder of a small finished run: the control and what it controls, both models alone, a mix."""
+    folder = tmp_path / "run"
+    plan = study("p-punc", "rand", "aligned", "base", "mix-logit", max_tokens=24)
+    carry_out(plan, pair, folder, made_with={"models": {}}, about={"pair": "scripted", "parallel": 4})
+    return folder
