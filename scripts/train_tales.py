@@ -8,6 +8,7 @@ Stopped at any time, the same command goes on where it was. Needs the extra `tra
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tales.card import update_card
 from tales.config import HERE, read_plan
 from tales.measure import Pair, as_card, measure, samples
-from tales.pipeline import Work, prepare, pretrain, publish, tune
+from tales.pipeline import Work, prefer, prepare, pretrain, publish, tune
 from tales.train import Report
 
-STEPS = ("prepare", "pretrain", "tune", "publish", "measure")
+STEPS = ("prepare", "pretrain", "tune", "prefer", "publish", "measure")
 ASKED = (
     "Tell me a story about a hedgehog.",
     "Write a short story about a lighthouse.",
@@ -34,10 +35,11 @@ ASKED = (
     "Thank you!",
 )
 ROOT = HERE.parent.parent
+LINE_S = 30.0
 
 
 def show(reports: Iterable[Report], console: Console) -> None:
-    """Show a stage as a bar on a terminal, as a line every 20 steps elsewhere."""
+    """Show a stage as a bar on a terminal, as a line every half minute elsewhere."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -45,11 +47,12 @@ def show(reports: Iterable[Report], console: Console) -> None:
         TextColumn("{task.fields[told]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", told="")
+        task, shown_at = progress.add_task("", told=""), 0.0
         for r in reports:
-            told = f"{r.nats_per_token:.3f} nats/token, {r.n_tokens / 1e6:.2f}M tokens, {r.tokens_per_s:,.0f}/s"
+            told = f"{r.value:.3f} {r.unit}, {r.n_tokens / 1e6:.2f}M tokens, {r.tokens_per_s:,.0f}/s"
             progress.update(task, description=r.stage, completed=r.step, total=r.n_steps, told=told)
-            if not console.is_terminal and (r.step % 20 == 0 or r.step == r.n_steps):
+            if not console.is_terminal and (time.monotonic() - shown_at > LINE_S or r.step == r.n_steps):
+                shown_at = time.monotonic()
                 console.print(f"{r.stage} {r.step}/{r.n_steps}: {told}, {r.eta_s / 60:.1f} min left")
 
 
@@ -71,6 +74,8 @@ def main() -> None:
         show(pretrain(plan, work), console)
     if "tune" in asked.steps:
         show(tune(plan, work), console)
+    if "prefer" in asked.steps:
+        show(prefer(plan, work), console)
     if "publish" in asked.steps:
         publish(plan, work, asked.out)
         console.print(f"wrote {asked.out}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HERE", "Plan", "Pretraining", "Shape", "Sitting", "Source", "Tuning", "read_plan"]
+__all__ = ["HERE", "Plan", "Preference", "Pretraining", "Shape", "Sitting", "Source", "Tuning", "read_plan"]
 
 HERE = Path(__file__).parent
 
@@ -84,6 +84,22 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """Hold the third stage: the better of two answers becomes more likely than the worse, in a low-rank adapter."""
+
+    n_steps: int  # 0 = off: the aligned model is the tuned one, as near as the rank allows
+    rank: int  # of the adapter
+    pairs_per_step: int
+    n_warmup_steps: int
+    rate: float
+    beta: float  # how much a gain counts; smaller = the model may move further from where it was
+    anchor: float  # the weight of the better answer's own loss, in nats per token
+    n_composed: int  # comparisons that the grammar makes
+    n_requests: int  # requests that the model itself answers
+    n_samples: int  # its answers to each
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Hold everything a run depends on besides its texts."""
 
@@ -96,6 +112,7 @@ class Plan:
     pretraining: Pretraining
     sittings: tuple[Sitting, ...]
     tuning: Tuning
+    preference: Preference
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -116,6 +133,7 @@ def read_plan(path: Path = HERE / "tales.toml") -> Plan:
             shape=Shape(**table.pop("shape")),
             pretraining=Pretraining(**table.pop("pretraining")),
             tuning=Tuning(**table.pop("tuning")),
+            preference=Preference(**table.pop("preference")),
             sittings=tuple(read_sitting(sitting) for sitting in table.pop("sittings")),
             **table,
         )

@@ -15,11 +15,14 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from tales.adapter import low_rank_parts
 from tales.config import Shape
 from tales.model import Llama
 from tales.tokenizer import END, END_OF_TEXT, SPECIAL
 
-__all__ = ["CHAT_TEMPLATE", "Role", "export", "to_interleaved"]
+__all__ = ["CHAT_TEMPLATE", "Role", "export", "export_adapter", "to_interleaved"]
+
+N_BLOCK = 32  # numbers that share a scale in Q8_0
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -52,6 +55,27 @@ ROLES = {"base": BASE, "aligned": ALIGNED}
 def to_interleaved(weight: NDArray[np.float32], n_heads: int) -> NDArray[np.float32]:
     """Reorder rows of q or k: llama.cpp turns neighbours, our model turns the two halves of a head."""
     return weight.reshape(n_heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def in_order(name: str, weight: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
+    """Return a matrix, or what adds to one, with its rows in llama.cpp's order."""
+    if ".attn_q" in name:
+        return to_interleaved(weight, shape.n_heads)
+    return to_interleaved(weight, shape.n_kv_heads) if ".attn_k" in name else weight
+
+
+def as_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """Return a tensor's numbers."""
+    return np.ascontiguousarray(tensor.detach().cpu().to(torch.float32).numpy())
+
+
+def add_matrix(writer: gguf.GGUFWriter, name: str, weight: NDArray[np.float32], quantised: bool) -> None:
+    """Write a matrix as Q8_0 where its rows are whole blocks, else as F32."""
+    if quantised and weight.shape[1] % N_BLOCK == 0:
+        kind = gguf.GGMLQuantizationType.Q8_0
+        writer.add_tensor(name, gguf.quants.quantize(weight, kind), raw_dtype=kind)
+    else:
+        writer.add_tensor(name, weight)
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Tokenizer, n_vocab: int) -> None:
@@ -104,16 +128,30 @@ def export(model: Llama, tokenizer: Tokenizer, role: Role, path: Path, quantised
     if role.chat_template:
         writer.add_chat_template(role.chat_template)
     for name, tensor in model.state_dict().items():
-        weight: NDArray[np.float32] = tensor.detach().cpu().to(torch.float32).numpy()
-        if ".attn_q." in name:
-            weight = to_interleaved(weight, shape.n_heads)
-        if ".attn_k." in name:
-            weight = to_interleaved(weight, shape.n_kv_heads)
-        if quantised and weight.ndim == 2:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(name, gguf.quants.quantize(weight, kind), raw_dtype=kind)
+        weight = in_order(name, as_numpy(tensor), shape)
+        if weight.ndim == 2:
+            add_matrix(writer, name, weight, quantised)
         else:
-            writer.add_tensor(name, np.ascontiguousarray(weight))
+            writer.add_tensor(name, weight)
+    close(writer)
+
+
+def export_adapter(model: Llama, path: Path, quantised: bool = True) -> None:
+    """Write the low-rank parts of an adapted model as an adapter that llama.cpp puts on base."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_name(f"{ALIGNED.name}, as an adapter on {BASE.name}")
+    writer.add_license("apache-2.0")
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 0.0)  # 0 = the product of the parts is added as it is
+    for name, part in low_rank_parts(model):
+        add_matrix(writer, f"{name}.weight.lora_a", as_numpy(part.down), quantised)
+        add_matrix(writer, f"{name}.weight.lora_b", in_order(name, as_numpy(part.up), model.shape), quantised)
+    close(writer)
+
+
+def close(writer: gguf.GGUFWriter) -> None:
+    """Write all that was added, and close the file."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

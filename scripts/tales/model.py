@@ -8,6 +8,7 @@ Letters: B sequences, T positions, D width, H heads, E width of a head, V vocabu
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from tales.config import Shape
 
-__all__ = ["Llama"]
+__all__ = ["Llama", "Past"]
 
 N_SLICE = 128
 
@@ -35,15 +36,42 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:  # [B, H, T, E] -
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # [B, H, T, E] three times -> [B, H, T, E]
-    """Attend to the past in slices of positions: on a processor twice as fast as the fused kernel."""
+    """Attend to the past in slices of positions: on a processor twice as fast as the fused kernel.
+
+    Keys and values may begin earlier than the queries; all end at the same position.
+    """
     length, scale = q.shape[2], q.shape[3] ** -0.5
-    future = torch.full((length, length), float("-inf"), dtype=q.dtype, device=q.device).triu(1)
+    before = k.shape[2] - length
+    future = torch.full((length, k.shape[2]), float("-inf"), dtype=q.dtype, device=q.device).triu(1 + before)
     seen = []
     for start in range(0, length, N_SLICE):
         end = min(start + N_SLICE, length)
-        scores = q[:, :, start:end] @ k[:, :, :end].transpose(-1, -2) * scale + future[start:end, :end]
-        seen.append(torch.softmax(scores, dim=-1) @ v[:, :, :end])
+        scores = q[:, :, start:end] @ k[:, :, : before + end].transpose(-1, -2) * scale
+        seen.append(torch.softmax(scores + future[start:end, : before + end], dim=-1) @ v[:, :, : before + end])
     return torch.cat(seen, dim=2)
+
+
+class Past:
+    """Hold the keys and values that one block has read, so that a text can be read in pieces."""
+
+    def __init__(self) -> None:
+        self.k = self.v = torch.empty(0)
+
+    @property
+    def length(self) -> int:
+        """Return the number of positions."""
+        return self.k.shape[2] if self.k.numel() else 0
+
+    def extended(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what was read with these behind it, and keep it."""
+        if self.length:
+            k, v = torch.cat((self.k, k), dim=2), torch.cat((self.v, v), dim=2)
+        self.k, self.v = k, v
+        return k, v
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all sequences but these."""
+        self.k, self.v = self.k[rows], self.v[rows]
 
 
 class Norm(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be untyped
@@ -75,13 +103,15 @@ class Block(nn.Module):  # type: ignore[misc, unused-ignore]
         self.ffn_up = nn.Linear(shape.width, shape.ffn_width, bias=False)
         self.ffn_down = nn.Linear(shape.ffn_width, shape.width, bias=False)
 
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, past: Past | None = None) -> Tensor:
         batch, length, _ = x.shape
         y = self.attn_norm(x)
         q = self.attn_q(y).view(batch, length, self.shape.n_heads, -1).transpose(1, 2)
         k = self.attn_k(y).view(batch, length, self.shape.n_kv_heads, -1).transpose(1, 2)
         v = self.attn_v(y).view(batch, length, self.shape.n_kv_heads, -1).transpose(1, 2)
         q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
+        if past is not None:
+            k, v = past.extended(k, v)
         group = self.shape.n_heads // self.shape.n_kv_heads
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         seen = attend(q, k, v)
@@ -118,12 +148,14 @@ class Llama(nn.Module):  # type: ignore[misc, unused-ignore]
         """Return the logits at every position."""
         return functional.linear(self.hidden(ids), self.token_embd.weight)
 
-    def hidden(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, D]
-        """Return the normalised states that the embedding turns into logits."""
+    def hidden(self, ids: Tensor, past: Sequence[Past] = ()) -> Tensor:  # [B, T] -> [B, T, D]
+        """Return the normalised states that the embedding turns into logits; ``past`` = one for each block, or none."""
         x = self.token_embd(ids)
-        cosine, sine = self.cosine[: ids.shape[1]].to(x.dtype), self.sine[: ids.shape[1]].to(x.dtype)
-        for block in self.blk:
-            x = block(x, cosine, sine)
+        start = past[0].length if past else 0
+        places = slice(start, start + ids.shape[1])
+        cosine, sine = self.cosine[places].to(x.dtype), self.sine[places].to(x.dtype)
+        for block, read in zip(self.blk, past or [None] * len(self.blk), strict=True):
+            x = block(x, cosine, sine, read)
         return self.output_norm(x)
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:  # [B, T], [B, T] -> scalar

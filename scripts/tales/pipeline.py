@@ -1,4 +1,4 @@
-"""Join the steps of a run in a work folder: prepare, pretrain, tune, publish. Each goes on where it stopped.
+"""Join the steps of a run in a work folder: prepare, pretrain, tune, prefer, publish. Each goes on where it stopped.
 
 The composition root of the training package; knows file names in the work folder, and prints nothing.
 """
@@ -18,16 +18,19 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from tales import tokenizer as bpe
+from tales.adapter import adapted, merged
 from tales.card import DATA, update_card
 from tales.config import Plan
 from tales.corpus import Corpus, holds_dropped_word, read_corpus
-from tales.export import ROLES, export
+from tales.export import ROLES, export, export_adapter
+from tales.gather import gather, load_comparisons
 from tales.model import Llama
+from tales.preference import by_length, loss_of, rows_of
 from tales.requests import careless, conversation, titled
 from tales.rows import Answers, Shelf, draw_answers, draw_rows, long_rows, open_shelf, store
-from tales.train import Report, Stage, held_out_nats, run
+from tales.train import Batch, Report, Stage, held_out_nats, run
 
-__all__ = ["Loss", "Work", "load_model", "losses", "make_answers", "prepare", "pretrain", "publish", "tune"]
+__all__ = ["Loss", "Work", "load_model", "losses", "make_answers", "prefer", "prepare", "pretrain", "publish", "tune"]
 
 N_SHORT = 1400  # characters; a story by others that is at most as long may serve as an answer
 
@@ -150,8 +153,6 @@ def pretrain(plan: Plan, work: Work) -> Iterator[Report]:
             yield from sit(plan, number, shelves, model.to(device()), work.file(f"sitting-{number}.pt"))
             save_model(model, after)
         before = after
-    assert before is not None, "a plan has at least one sitting"
-    work.file("base.safetensors").write_bytes(before.read_bytes())
 
 
 def sit(plan: Plan, number: int, shelves: dict[str, Shelf], model: Llama, checkpoint: Path) -> Iterator[Report]:
@@ -176,9 +177,22 @@ def sit(plan: Plan, number: int, shelves: dict[str, Shelf], model: Llama, checkp
     yield from run(model, stage, batch, checkpoint)
 
 
+def pretrained(plan: Plan, work: Work) -> Llama:
+    """Return the model as the last sitting left it."""
+    return load_model(plan, work.file(f"sitting-{len(plan.sittings)}.safetensors"))
+
+
 def tune(plan: Plan, work: Work) -> Iterator[Report]:
-    """Train the aligned model, from the base model, and report each step."""
+    """Train on conversations, from the base model, and report each step.
+
+    Norms and embedding stay, so that an adapter can hold all of the change. Only the rows of the chat tokens learn,
+    which base has never read; base gets them too.
+    """
     make_answers(plan, work)
+    checkpoint = work.file("tune.pt")
+    if not checkpoint.exists():  # what came of an earlier tuning is void
+        for name in ("comparisons.npz", "prefer.pt"):
+            work.file(name).unlink(missing_ok=True)
     stage = Stage(
         "tune",
         plan.tuning.n_steps,
@@ -189,15 +203,79 @@ def tune(plan: Plan, work: Work) -> Iterator[Report]:
         0.0,
         plan.n_workers,
         60 * plan.checkpoint_minutes,
+        rows=bpe.CHAT_ROWS,
     )
     answers = Answers(open_shelf(work.file("answers.npz")), np.load(work.file("answers.npy")))
 
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
         return draw_answers(answers, plan.tuning.tokens_per_step, plan.shape.n_context, plan.seed, step)
 
-    model = load_model(plan, work.file("base.safetensors"))
-    yield from run(model, stage, batch, work.file("tune.pt"))
-    save_model(model, work.file("aligned.safetensors"))
+    model, base = pretrained(plan, work), pretrained(plan, work)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_("norm" not in name)
+    yield from run(model, stage, batch, checkpoint)
+    save_model(model, work.file("tuned.safetensors"))
+    rows = slice(*bpe.CHAT_ROWS)
+    with torch.no_grad():
+        base.token_embd.weight[rows] = model.token_embd.weight[rows]
+    save_model(base, work.file("base.safetensors"))
+
+
+def prefer(plan: Plan, work: Work) -> Iterator[Report]:
+    """Train the aligned model, as a low-rank change of base, to prefer better answers, and report each step."""
+    base, tuned = (load_model(plan, work.file(f"{name}.safetensors")) for name in ("base", "tuned"))
+    model = adapted(base, tuned, plan.preference.rank)
+    if plan.preference.n_steps:
+        kept = work.file("comparisons.npz")
+        if not kept.exists():
+            yield from gather(plan, tuned, bpe.load(work.file("tokenizer.json")), kept)
+        yield from run(
+            model,
+            preference_stage(plan),
+            preference_batches(plan, kept),
+            work.file("prefer.pt"),
+            loss_of(plan.preference),
+        )
+    save_model(model, work.file("adapted.safetensors"))
+    save_model(merged(model), work.file("aligned.safetensors"))
+
+
+def preference_stage(plan: Plan) -> Stage:
+    """Return the third stage."""
+    return Stage(
+        "prefer",
+        plan.preference.n_steps,
+        plan.preference.n_warmup_steps,
+        plan.preference.n_steps - plan.preference.n_warmup_steps,
+        0.0,
+        plan.preference.rate,
+        0.0,
+        plan.n_workers,
+        60 * plan.checkpoint_minutes,
+        "loss",
+    )
+
+
+def preference_batches(plan: Plan, kept: Path) -> Batch:
+    """Return what draws the comparisons of a step: of like length, each once before any comes again."""
+    encoded, before = load_comparisons(kept)
+    n_each = plan.preference.pairs_per_step
+
+    def batch(step: int) -> tuple[np.ndarray, ...]:
+        n_groups = -(-len(encoded) // n_each)
+        groups = list(by_length(encoded, n_each, plan.seed + step // n_groups))
+        chosen = groups[step % n_groups]
+        return (*rows_of([encoded[n] for n in chosen]), before[chosen])
+
+    return batch
+
+
+def load_adapted(plan: Plan, work: Work) -> Llama:
+    """Read the aligned model with its low-rank parts apart."""
+    base = load_model(plan, work.file("base.safetensors"))
+    model = adapted(base, base, plan.preference.rank)
+    model.load_state_dict(load_file(work.file("adapted.safetensors")))
+    return model
 
 
 def losses(plan: Plan, work: Work, model: Llama) -> dict[str, Loss]:
@@ -241,12 +319,13 @@ def n_tokens_seen(path: Path) -> int:
 
 
 def publish(plan: Plan, work: Work, out: Path) -> None:
-    """Write both GGUF files, and what is known about them into the card."""
+    """Write base, aligned and the adapter as GGUF, and what is known about them into the card."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = bpe.load(work.file("tokenizer.json"))
     models = {name: load_model(plan, work.file(f"{name}.safetensors")) for name in ROLES}
     for name, role in ROLES.items():
         export(models[name], tokenizer, role, out / f"{name}.gguf")
+    export_adapter(load_adapted(plan, work), out / "aligned-lora.gguf")
     losses_of: dict[str, Any] = {
         name: {text: asdict(loss) for text, loss in losses(plan, work, models[name]).items()} for name in ROLES
     }
@@ -263,7 +342,7 @@ def publish(plan: Plan, work: Work, out: Path) -> None:
             "description": "Two tiny story-tellers: a lively base model and its neat, aligned descendant.",
             "notice": "A demonstration pair: little stories only, all made up. "
             "Larger pairs: baco chat -B BASE.gguf -A ALIGNED.gguf",
-            "files": {name: f"{name}.gguf" for name in ROLES},
+            "files": {name: f"{name}.gguf" for name in ROLES} | {"aligned_lora": "aligned-lora.gguf"},
             "licence": "Apache-2.0",
             "n_vocab": plan.shape.n_vocab,
             "n_parameters": models["base"].n_parameters,
@@ -272,7 +351,8 @@ def publish(plan: Plan, work: Work, out: Path) -> None:
             "data": data,
             "n_tokens_seen": {
                 "base": sum(n_tokens_seen(path) for path in work.folder.glob("sitting-*.pt")),
-                "aligned": n_tokens_seen(work.file("tune.pt")),
+                "tuning": n_tokens_seen(work.file("tune.pt")),
+                "preference": n_tokens_seen(work.file("prefer.pt")) if plan.preference.n_steps else 0,
             },
             "losses": losses_of,
             "trained": dt.date.today().isoformat(),

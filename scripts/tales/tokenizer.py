@@ -10,12 +10,23 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tales.requests import Conversation
+from tales.requests import Conversation, Turn
 
-__all__ = ["END", "END_OF_TEXT", "SPECIAL", "encode_conversation", "learn", "load", "render"]
+__all__ = [
+    "CHAT_ROWS",
+    "END",
+    "END_OF_TEXT",
+    "SPECIAL",
+    "encode_conversation",
+    "encode_prompt",
+    "learn",
+    "load",
+    "render",
+]
 
 SPECIAL = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 END_OF_TEXT, SYSTEM, USER, ASSISTANT, END = range(len(SPECIAL))
+CHAT_ROWS = (SYSTEM, END + 1)  # from and to which row of the embedding only chats are read
 
 
 def learn(texts: Iterable[str], n_vocab: int) -> Tokenizer:
@@ -44,6 +55,14 @@ def render(conversation: Conversation) -> str:
     return system + "".join(
         f"<|user|>\n{turn.user}<|end|>\n<|assistant|>\n{turn.answer}<|end|>\n" for turn in conversation.turns
     )
+
+
+def encode_prompt(conversation: Conversation, tokenizer: Tokenizer) -> list[int]:
+    """Return the ids of a conversation up to where the last answer begins; that answer does not matter."""
+    *before, last = conversation.turns
+    held = Conversation((*before, Turn(last.user, "")), conversation.system)
+    ids, learned = encode_conversation(held, tokenizer)
+    return ids[: len(ids) - 1 - learned[::-1].index(True)]
 
 
 def encode_conversation(conversation: Conversation, tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:

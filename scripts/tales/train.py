@@ -1,4 +1,4 @@
-"""Train: one loop for both stages, with checkpoints and exact resume.
+"""Train: one loop for all stages, with checkpoints and exact resume.
 
 Knows batches, optimisers and schedules; knows no text. A step is split over workers, one thread each, because
 a processor shared with others stalls many-threaded kernels; the sums are taken in a fixed order.
@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from tales.model import Llama
 
-__all__ = ["Batch", "Report", "Stage", "held_out_nats", "run"]
+__all__ = ["Batch", "Loss", "Report", "Stage", "held_out_nats", "run"]
 
 N_PARTS = 4  # parts of a step for each worker; a worker that others slow down takes fewer of them
 Ids = np.ndarray[Any, np.dtype[np.int64]]
-Batch = Callable[[int], tuple[Ids, Ids]]
-"""Return the ids and targets [B, T] of a step; a target of -1 does not count."""
+Batch = Callable[[int], tuple[Any, ...]]
+"""Return the arrays of a step, ids first; all have one row for each thing that is learned."""
+Loss = Callable[..., tuple[Tensor, int]]
+"""Return the summed loss of a model on such arrays, and by what to divide it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Report:
     stage: str
     step: int
     n_steps: int
-    nats_per_token: float
+    value: float
+    unit: str  # of the value
     n_tokens: int
     tokens_per_s: float
     eta_s: float
@@ -53,6 +56,8 @@ class Stage:
     weight_decay: float
     n_workers: int
     checkpoint_s: float
+    unit: str = "nats/token"
+    rows: tuple[int, int] | None = None  # from and to which row the embedding learns; None = all of it
 
     def rate_at(self, step: int) -> float:
         """Return the factor on both rates: up, level, down to zero."""
@@ -61,9 +66,14 @@ class Stage:
         return min(1.0, up, down)
 
 
+def next_token_loss(model: Llama, ids: Tensor, targets: Tensor) -> tuple[Tensor, int]:  # [B, T] twice
+    """Return the nats of the targets and their number; a target of -1 does not count."""
+    return model.loss(ids, targets), int((targets >= 0).sum())
+
+
 def optimisers(model: Llama, stage: Stage) -> list[torch.optim.Optimizer]:
-    """Return Muon for the matrices and AdamW for the rest, or AdamW for all."""
-    named = list(model.named_parameters())
+    """Return Muon for the matrices and AdamW for the rest, or AdamW for all that learns."""
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     matrices = [weight for name, weight in named if weight.ndim == 2 and "embd" not in name]
     others = [weight for name, weight in named if not (weight.ndim == 2 and "embd" not in name)]
     betas = (0.9, 0.95)
@@ -76,22 +86,33 @@ def optimisers(model: Llama, stage: Stage) -> list[torch.optim.Optimizer]:
     ]
 
 
-def gradients_inplace(model: Llama, ids: Tensor, targets: Tensor, pool: ThreadPoolExecutor, n_parts: int) -> float:
+def gradients_inplace(
+    model: Llama, arrays: tuple[Tensor, ...], loss: Loss, pool: ThreadPoolExecutor, n_parts: int
+) -> float:
     """Set the gradients of the mean loss of a step, and return that loss."""
-    weights = list(model.parameters())
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
 
-    def part(pair: tuple[Tensor, Tensor]) -> tuple[float, tuple[Tensor, ...]]:
-        with torch.autocast(ids.device.type, dtype=torch.bfloat16):
-            nats = model.loss(*pair)
-        return float(nats.detach()), torch.autograd.grad(nats, weights)
+    def part(of_part: tuple[Tensor, ...]) -> tuple[float, int, tuple[Tensor, ...]]:
+        with torch.autocast(of_part[0].device.type, dtype=torch.bfloat16):
+            summed, n = loss(model, *of_part)
+        return float(summed.detach()), n, torch.autograd.grad(summed, weights)
 
-    n_targets, total = int((targets >= 0).sum()), 0.0
-    pairs = zip(ids.chunk(n_parts), targets.chunk(n_parts), strict=True)
-    for number, (nats, gradient) in enumerate(pool.map(part, pairs)):
-        total += nats / n_targets
+    total, n_total = 0.0, 0
+    parts = zip(*(array.chunk(n_parts) for array in arrays), strict=True)
+    for number, (summed, n, gradient) in enumerate(pool.map(part, parts)):
+        total, n_total = total + summed, n_total + n
         for weight, of_part in zip(weights, gradient, strict=True):
-            weight.grad = of_part / n_targets if number == 0 else weight.grad.add_(of_part, alpha=1 / n_targets)
-    return total
+            weight.grad = of_part if number == 0 else weight.grad.add_(of_part)
+    for weight in weights:
+        weight.grad.div_(n_total)
+    return total / n_total
+
+
+def hold_rows_inplace(model: Llama, rows: tuple[int, int]) -> None:
+    """Let only these rows of the embedding learn in this step."""
+    gradient = model.token_embd.weight.grad
+    gradient[: rows[0]] = 0
+    gradient[rows[1] :] = 0
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -101,7 +122,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path) -> Iterator[Report]:
+def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path, loss: Loss = next_token_loss) -> Iterator[Report]:
     """Train in place from the checkpoint, if there is one, and report each step.
 
     A caller may stop early and come back: the weights end the same as those of a run without a stop.
@@ -128,20 +149,23 @@ def run(model: Llama, stage: Stage, batch: Batch, checkpoint: Path) -> Iterator[
     with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         while step < stage.n_steps:
             begun = time.monotonic()
-            ids, targets = (torch.from_numpy(array).to(device) for array in batch(step))
-            nats = gradients_inplace(model, ids, targets, pool, N_PARTS * n_workers if on_cpu else 1)
+            arrays = tuple(torch.from_numpy(array).to(device) for array in batch(step))
+            value = gradients_inplace(model, arrays, loss, pool, N_PARTS * n_workers if on_cpu else 1)
+            if stage.rows is not None:
+                hold_rows_inplace(model, stage.rows)
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optim, full_rate in zip(optims, full_rates, strict=True):
                 optim.param_groups[0]["lr"] = full_rate * stage.rate_at(step)
                 optim.step()
-            step, n_tokens = step + 1, n_tokens + ids.numel()
+            step, n_tokens = step + 1, n_tokens + arrays[0].numel()
             now = time.monotonic()
             pace = 0.9 * pace + 0.1 * (now - begun) if pace else now - begun
             if now - saved_at >= stage.checkpoint_s or step == stage.n_steps:
                 keep()
                 saved_at = now
             eta_s = pace * (stage.n_steps - step)
-            yield Report(stage.name, step, stage.n_steps, nats, n_tokens, ids.numel() / pace, eta_s)
+            tokens_per_s = arrays[0].numel() / pace
+            yield Report(stage.name, step, stage.n_steps, value, stage.unit, n_tokens, tokens_per_s, eta_s)
 
 
 def held_out_nats(model: Llama, rows: Ids, n_rows_at_once: int = 8) -> float:  # [B, T + 1] -> nats per token
