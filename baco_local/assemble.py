@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 DEFAULT_PAIR = "tales"
-SAY_S, GUESS_S = 80e-6, 70e-6  # our own work for a token and for a guess, on one core of a server of 2024
+SAY_S, GUESS_S = 80e-6, 100e-6  # our own work for a token and for a guess, on one core of a server of 2024
 MOST_READ = 4096  # positions of a scorer's context: a longer text is read in overlapping windows
 CLASSIFIERS = ("bert", "modern-bert", "neo-bert", "qwen3", "qwen3vl")  # whose classification head llama.cpp loads
 SOFTMAX = ("qwen3", "qwen3vl")  # and puts a softmax behind
