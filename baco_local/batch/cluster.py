@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from baco_local.pair import Pair
 __all__ = ["Cluster", "ClusterError", "ClusterOptions", "Facts", "Opener", "RayCrew"]
 
 TRIES = 3  # how often a row is begun before it is given up with its actor
+KNOCK_S = 10.0  # how long a head node may take to answer
 START_S = 600.0  # how long a node may take to check and load its models
 MOMENT_S = 0.5  # how long the driver waits for news
 OWN_STORE = 128 << 20  # bytes of Ray's object store in a cluster of our own: only texts travel
@@ -52,6 +54,8 @@ class Cluster:
         address = options.address or os.environ.get("RAY_ADDRESS") or None
         if address is None:
             os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        if address is not None:
+            _knock(address)
         try:
             import ray
         except ImportError as error:
@@ -164,6 +168,20 @@ class Station:
         except BackendError as error:
             return Refusal(str(error), error.exit_code)
         return outcomes, self._worker.figures()
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nobody answers at once; Ray tries it for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in host or not port.isdecimal():
+        return  # "auto", or a form that Ray alone understands
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise UsageError(
+            f"no Ray cluster answers at {address!r}: {error.strerror or error}\n"
+            "    on its head node `ray status` says whether it runs; the port is 6379 unless another one was given"
+        ) from error
 
 
 class ClusterError(BacoError):

@@ -83,7 +83,7 @@ BATCH, CLUSTER = "Batch", "Cluster"
 DEFAULT_SEED = 0  # the same for every shard and every resumed run, where nobody chose one
 BEAT_S = 0.2  # between two pictures of the progress on a terminal
 MINUTE_S = 60.0  # and elsewhere
-SAME_TEXT = ("detail", "n_rivals", "schedule")  # settings that leave every text as it is
+SAME_TEXT = ("detail", "n_rivals", "schedule", "drafter", "draft_max")  # settings that leave every text as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,9 @@ class Rows:
 
     n_samples: Annotated[
         int,
-        per_call("--num-samples", "-N", min=1, help="Answers per prompt.", panel=BATCH, show_default=False),
+        per_call(
+            "--num-samples", "-N", min=1, help="Answers per prompt.", panel=BATCH, metavar="N", show_default=False
+        ),
     ] = 1
     output_file: Annotated[
         Path | None,
@@ -139,10 +141,12 @@ class Machines:
         per_call("--ray-address", help="The cluster; if not said, RAY_ADDRESS or one on this machine.", panel=CLUSTER),
     ] = None
     ray_workers: Annotated[
-        int | None, per_call("--ray-workers", min=1, help="How many; one per GPU or node if not said.", panel=CLUSTER)
+        int | None,
+        per_call("--ray-workers", min=1, help="How many; one per GPU or node if not said.", panel=CLUSTER, metavar="N"),
     ] = None
     gpus_per_worker: Annotated[
-        float | None, per_call("--gpus-per-worker", min=0, help="1 if not said, where there are any.", panel=CLUSTER)
+        float | None,
+        per_call("--gpus-per-worker", min=0, help="1 if not said, where there are any.", panel=CLUSTER, metavar="X"),
     ] = None
 
     def options(self) -> ClusterOptions | None:
@@ -182,9 +186,9 @@ def batch(
 ) -> None:
     """Write answers to many prompts, into a file.
 
-    A row of FILE is plain text, {"prompt"} or {"messages"} with an "id" if you like, or a line of an OpenAI batch.
-    The whole FILE is checked first. Every finished answer is one line of the output at once, so nothing is lost if
-    the run ends early: the same command goes on where it stopped. docs/batch.md tells the rest.
+    A row is plain text, {"prompt"} or {"messages"}, or a line of an OpenAI batch.
+    The whole file is checked first, and every finished answer is written at once:
+    if a run ends early, the same command goes on where it stopped.
     """
     screen = output.screen()
     refuse_early(writing, sampling, each)
@@ -530,12 +534,14 @@ def made_with(
 
 def about_run(wanted: Batch, checked: Checked, source: str | None) -> dict[str, Any]:
     """Return what the manifest says besides the settings."""
+    decode = settings_record(wanted.wishes.settings)["decode"]
     return {
         "pair": wanted.pair,
         "format": wanted.format.name,
         "input": {"path": source or "-", "sha256": checked.sha256, "rows": checked.n_rows},
         "samples": wanted.n_samples,
         "shard": str(wanted.shard),
+        "decoding": {name: decode[name] for name in SAME_TEXT if name in decode},
         "versions": versions(),
         "hardware": hardware(),
     }

@@ -77,6 +77,16 @@ def test_ray_options_want_ray(baco, tmp_path):
     assert "--ray-workers does nothing without --ray" in done.stderr
 
 
+@pytest.mark.model
+def test_a_cluster_that_is_not_there_is_refused_at_once(baco, tmp_path):
+    """An address where nobody answers is named, and Ray is not even asked."""
+    source = tmp_path / "prompts.txt"
+    source.write_text("A fox.\n")
+    done = baco("batch", str(source), "-o", str(tmp_path / "out.jsonl"), "--ray", "--ray-address", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
+
+
 def test_nodes_check_their_files(tmp_path):
     """A missing file and a file with other bytes are refused by name before anything is loaded."""
     files = {}
