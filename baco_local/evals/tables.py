@@ -14,7 +14,7 @@ from baco_local.evals.methods import DEFAULT, FAMILIES
 from baco_local.metrics.definitions import METRICS
 from baco_local.metrics.survey import View
 
-__all__ = ["Cell", "Table", "points_table", "tables"]
+__all__ = ["REFERENCES", "Cell", "Table", "points_table", "tables"]
 
 SURE = 0.95  # share of resamples from which on a claim is said to hold
 REFERENCES = (DEFAULT, "rand", "mix-logit", "nudge", "aligned", "base")

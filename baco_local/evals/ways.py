@@ -18,6 +18,7 @@ from baco_local.text.chat import Message
 from baco_local.types import Role
 
 __all__ = [
+    "Asking",
     "Cost",
     "Draft",
     "Fits",
