@@ -64,4 +64,5 @@ def merged(model: Llama) -> Llama:
     weights = {name: weight for name, weight in model.state_dict().items() if not name.endswith((".down", ".up"))}
     weights |= {f"{name}.weight": part.merged().detach() for name, part in low_rank_parts(model)}
     plain.load_state_dict(weights)
-    return plain.to(next(model.parameters()).device)
+    plain.to(next(model.parameters()).device)
+    return plain

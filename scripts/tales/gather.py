@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ __all__ = ["gather", "load_comparisons"]
 
 N_ROWS = 64  # answers that are drawn at once
 N_ANSWER = 320  # tokens; a longer answer has no end
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def gather(plan: Plan, tuned: Llama, tokenizer: Tokenizer, path: Path) -> Iterator[Report]:
@@ -46,16 +47,15 @@ def gather(plan: Plan, tuned: Llama, tokenizer: Tokenizer, path: Path) -> Iterat
     before = np.zeros((len(encoded), 2), dtype=np.float32)
     yield from read_all(plan, tuned, encoded, before)
     with path.with_suffix(".partial").open("wb") as file:
-        np.savez(file, before=before, **flat(encoded))
+        flat_ids, lengths = flat(encoded)
+        np.savez(file, before=before, ids=flat_ids, lengths=lengths)
     path.with_suffix(".partial").replace(path)
 
 
-def flat(encoded: Sequence[Encoded]) -> dict[str, NDArray[Any]]:
-    """Return comparisons as arrays."""
-    return {
-        "ids": np.array([token for each in encoded for token in (*each.better, *each.worse)], dtype=np.uint16),
-        "lengths": np.array([(each.n_prompt, len(each.better), len(each.worse)) for each in encoded]),
-    }
+def flat(encoded: Sequence[Encoded]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """Return the ids of all comparisons behind each other, and the three lengths of each."""
+    ids = np.array([token for each in encoded for token in (*each.better, *each.worse)], dtype=np.uint16)
+    return ids, np.array([(each.n_prompt, len(each.better), len(each.worse)) for each in encoded], dtype=np.int64)
 
 
 def load_comparisons(path: Path) -> tuple[list[Encoded], NDArray[np.float32]]:
@@ -93,7 +93,10 @@ def answer_all(
     def answer(number: int) -> list[Drawn]:
         rows = [prompts[which] for which in batches[number] for _ in range(n_each)]
         n_tokens = min(N_ANSWER, plan.shape.n_context - len(rows[0]))
-        return draw(model, torch.tensor(rows, device=device), END, n_tokens, plan.seed * 1_000_003 + number)
+        answers: list[Drawn] = draw(
+            model, torch.tensor(rows, device=device), END, n_tokens, plan.seed * 1_000_003 + number
+        )
+        return answers
 
     begun, n_tokens, n_done, passed = time.monotonic(), 0, 0, 0.0
     drawn_batches = by_workers(plan.n_workers, answer, range(len(batches)))

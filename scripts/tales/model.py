@@ -154,8 +154,8 @@ class Llama(nn.Module):  # type: ignore[misc, unused-ignore]
         start = past[0].length if past else 0
         places = slice(start, start + ids.shape[1])
         cosine, sine = self.cosine[places].to(x.dtype), self.sine[places].to(x.dtype)
-        for block, read in zip(self.blk, past or [None] * len(self.blk), strict=True):
-            x = block(x, cosine, sine, read)
+        for number, block in enumerate(self.blk):
+            x = block(x, cosine, sine, past[number] if past else None)
         return self.output_norm(x)
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:  # [B, T], [B, T] -> scalar
