@@ -2,7 +2,7 @@
 
     python scripts/train_tales.py --corpus DIR --work DIR
 
-Stopped at any time, the same command goes on where it was. Needs the extra `train`.
+Stopped at any time, the same command goes on where it was. Needs the extra `train`. measure_tales.py measures.
 """
 
 from __future__ import annotations
@@ -15,25 +15,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tales.card import update_card
 from tales.config import HERE, read_plan
-from tales.measure import Pair, as_card, measure, samples
 from tales.pipeline import Work, prefer, prepare, pretrain, publish, tune
 from tales.train import Report
 
-STEPS = ("prepare", "pretrain", "tune", "prefer", "publish", "measure")
-ASKED = (
-    "Tell me a story about a hedgehog.",
-    "Write a short story about a lighthouse.",
-    "A sad story about an otter",
-    "Tell me a story about an umbrella and a penguin.",
-    'Write a story that begins with "It had rained for nine days".',
-    "Hello!",
-    "Who are you?",
-    "What is the capital of Italy?",
-    "Give me a title for a story about a compass.",
-    "Thank you!",
-)
+STEPS = ("prepare", "pretrain", "tune", "prefer", "publish")
 ROOT = HERE.parent.parent
 LINE_S = 30.0
 
@@ -63,7 +49,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for prepared texts, checkpoints and weights")
     parser.add_argument("--plan", type=Path, default=HERE / "tales.toml", help="the plan of the run")
     parser.add_argument("--out", type=Path, default=ROOT / "models" / "tales", help="folder for the GGUF files")
-    parser.add_argument("--topics", type=int, default=100, help="how many held-out topics to measure on")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="only these steps")
     asked = parser.parse_args()
     console, plan, work = Console(stderr=True, width=140), read_plan(asked.plan), Work(asked.work)
@@ -79,13 +64,6 @@ def main() -> None:
     if "publish" in asked.steps:
         publish(plan, work, asked.out)
         console.print(f"wrote {asked.out}")
-    if "measure" in asked.steps:
-        pair = Pair(asked.out)
-        measured = as_card(measure(pair, asked.topics))
-        update_card(asked.out / "card.json", {"measured": measured})
-        console.print_json(data=measured)
-        for request, aligned, base in samples(pair, ASKED, temperature=0.8, min_p=0.05):
-            console.print(f"\n### {request}\n--- aligned\n{aligned}\n--- base\n{base}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,158 +1,276 @@
-"""Measure the exported pair on held-out topics: whether it answers, whether it ends, how far the two agree.
+"""Measure the shipped pair on what it was not trained on: one function for each group of figures.
 
-Knows the GGUF files, through llama-cpp-python, and the split; knows no torch.
+Knows the files through baco_local, and the split; knows no torch. Shares lie between 0 and 1.
 
 Letters: T positions of an answer, V vocabulary.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import llama_cpp
 import numpy as np
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from numpy.typing import NDArray
 
+from baco_local import Answer, FinishReason, Pair, Role, load
+from baco_local.assemble import load_embedder, load_scorer
+from baco_local.metrics.annotators import Embed
+from baco_local.metrics.lexical import distinct, first_sentence_variety
+from baco_local.metrics.semantic import vendi
+from baco_local.metrics.texts import cut_alike, loops
+from baco_local.routing.dial import Calibration
+from tales.card import read_card
+from tales.checks import mentions, well_formed_sentences
 from tales.compose import held_out_topics, with_article
-from tales.requests import question_frame
 
-__all__ = ["Behaviour", "Pair", "measure", "samples"]
+__all__ = [
+    "Asked",
+    "Figures",
+    "adapter_figures",
+    "agreement",
+    "bits_per_byte",
+    "collapse",
+    "dial",
+    "open_embed",
+    "open_pair",
+    "requests",
+    "story_telling",
+    "tell",
+]
 
-N_ANSWER = 350
-UNCOUNTABLE = (
-    "cinnamon",
-    "autumn",
-    "forgiveness",
-    "honesty",
-    "moonlight",
-    "homework",
-    "gravity",
-    "first snow",
-    "northern lights",
-)
+N_ANSWER = 350  # tokens in which an answer has to end
+N_TOGETHER = 32  # answers that decode together
+DIALS = (0.0, 2.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+ROUTER = "P-PUNC"
+UNCOUNTABLE = {"cinnamon", "autumn", "forgiveness", "honesty", "moonlight", "homework", "gravity"}
+ONLY_ONE = {"first snow": "the first snow", "northern lights": "the northern lights"}
+FORMS = ("Tell me a story about {}.", "Write a short story about {}.", "Can you tell me a story about {}?")
+Figures: TypeAlias = dict[str, Any]
+Sampling: TypeAlias = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Behaviour:
-    """Hold what was measured; shares lie between 0 and 1."""
+class Asked:
+    """Hold a held-out topic and a request for a story about it."""
 
-    n_topics: int
-    temperature: float
-    aligned_mentions_topic: float
-    aligned_ends: float
-    aligned_loops: float
-    aligned_tokens: float  # mean length of an answer
-    base_mentions_topic: float
-    top1_agreement: float
-    kl_aligned_base_nats: float
+    topic: str
+    request: str
 
 
-class Pair:
-    """Hold both models, and prompt each in its own frame."""
-
-    def __init__(self, folder: Path, n_threads: int = 2) -> None:
-        self.base, self.aligned = (
-            llama_cpp.Llama(
-                str(folder / f"{name}.gguf"), n_ctx=1024, n_threads=n_threads, logits_all=True, verbose=False
-            )
-            for name in ("base", "aligned")
-        )
-        template = self.aligned.metadata["tokenizer.chat_template"]
-        self.render = Jinja2ChatFormatter(template=template, eos_token="<|end|>", bos_token="<|endoftext|>")
-
-    def aligned_prompt(self, request: str) -> list[int]:
-        """Return the ids of the chat template around a request."""
-        text = self.render(messages=[{"role": "user", "content": request}]).prompt
-        return list(self.aligned.tokenize(text.encode(), special=True))
-
-    def base_prompt(self, request: str) -> list[int]:
-        """Return the ids of the plain frame around a request."""
-        return list(self.base.tokenize(question_frame(request, "").encode()))
+def requests(n: int) -> list[Asked]:
+    """Return requests about the first held-out topics, in three wordings by turns."""
+    topics = held_out_topics()[:n]
+    named = [ONLY_ONE.get(topic, topic if topic in UNCOUNTABLE else with_article(topic)) for topic in topics]
+    return [Asked(topic, FORMS[i % 3].format(name)) for i, (topic, name) in enumerate(zip(topics, named, strict=True))]
 
 
-def say(model: Any, prompt: list[int], seed: int, temperature: float, min_p: float) -> tuple[list[int], bool]:
-    """Return the ids of one answer, and whether it ended by itself."""
-    model.reset()
-    model.set_seed(seed)
-    ids: list[int] = []
-    for token in model.generate(prompt, top_k=0, top_p=1.0, min_p=min_p, temp=temperature, repeat_penalty=1.0):
-        if llama_cpp.llama_vocab_is_eog(model._model.vocab, token):
-            return ids, True
-        ids.append(token)
-        if len(ids) >= N_ANSWER:
-            break
-    return ids, False
+def open_pair(folder: Path) -> Pair:
+    """Load base and aligned; the dial means what the card says, or is measured where the card says nothing."""
+    pair = load(base=folder / "base.gguf", aligned=folder / "aligned.gguf", n_parallel=N_TOGETHER)
+    held = read_card(folder / "card.json").get("calibration")
+    if held:
+        pair.calibration = Calibration.from_json(held)
+    return pair
 
 
-def mentions(topic: str, text: str) -> bool:
-    """Tell whether the last word of a topic, or its plural, stands in a text."""
-    return re.search(rf"\b{re.escape(topic.split()[-1].lower())}(s|es)?\b", text.lower()) is not None
-
-
-def loops(text: str) -> bool:
-    """Tell whether eight words in a row come three times."""
-    words = text.split()
-    eights = [" ".join(words[i : i + 8]) for i in range(len(words) - 7)]
-    return any(eights.count(eight) > 2 for eight in set(eights))
-
-
-def requests() -> Iterator[tuple[str, str]]:
-    """Yield each held-out topic with a request for a story about it, in three wordings by turns."""
-    forms = (
-        "Tell me a story about {}.",
-        "Write a short story about {}.",
-        "Can you tell me a story about {}?",
+def tell(pair: Pair, asked: Sequence[Asked], n: int, diversity: float, sampling: Sampling) -> list[list[Answer]]:
+    """Return n answers to each request with the dial at ``diversity``."""
+    answers = pair.generate(
+        [each.request for each in asked],
+        n=n,
+        seed=1,
+        router=ROUTER,
+        diversity=diversity,
+        max_tokens=N_ANSWER,
+        **sampling,  # type: ignore[arg-type]
     )
-    for number, topic in enumerate(held_out_topics()):
-        yield topic, forms[number % 3].format(topic if topic in UNCOUNTABLE else with_article(topic))
+    return [answers[start : start + n] for start in range(0, len(answers), n)]
 
 
-def log_probs(model: Any, prompt: list[int], answer: list[int]) -> NDArray[np.float64]:  # -> [T, V]
-    """Return what a model expects at each position of an answer."""
-    model.reset()
-    model.eval(prompt + answer)
-    rows = np.array(model.scores[len(prompt) - 1 : len(prompt) + len(answer) - 1], dtype=np.float64)
-    rows -= rows.max(axis=1, keepdims=True)
-    return np.asarray(rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)))
+# --- 1. losses ----------------------------------------------------------------------------------------------------
 
 
-def measure(pair: Pair, n_topics: int = 100, temperature: float = 0.7) -> Behaviour:
-    """Ask both models about held-out topics, without truncation, and compare them on aligned's answers."""
-    told: list[tuple[bool, bool, bool, int, bool]] = []
-    same: list[float] = []
-    divergence: list[float] = []
-    for seed, (topic, request) in list(enumerate(requests()))[:n_topics]:
-        prompt, question = pair.aligned_prompt(request), pair.base_prompt(request)
-        ids, ended = say(pair.aligned, prompt, seed, temperature, 0.0)
-        text = pair.aligned.detokenize(ids).decode("utf-8", "replace")
-        base_text = pair.base.detokenize(say(pair.base, question, seed, temperature, 0.0)[0]).decode("utf-8", "replace")
-        told.append((mentions(topic, text), ended, loops(text), len(ids), mentions(topic, base_text)))
-        if ids:
-            p, q = log_probs(pair.aligned, prompt, ids), log_probs(pair.base, question, ids)
-            same += list((p.argmax(1) == q.argmax(1)).astype(float))
-            divergence += list((np.exp(p) * (p - q)).sum(axis=1))
-    table = np.array(told, dtype=np.float64).mean(axis=0)
-    means = [round(float(value), 3) for value in (*table, np.mean(same), np.mean(divergence))]
-    return Behaviour(len(told), temperature, *means)
+def bits_per_byte(path: Path, held_out: dict[str, list[str]]) -> Figures:
+    """Return a model's bits per byte on each kind of text; they compare across vocabularies."""
+    with closing(load_scorer(path)) as scorer:
+        return {
+            name: round(
+                sum(scorer.bits_after("", text) for text in texts) / sum(len(text.encode()) for text in texts), 4
+            )
+            for name, texts in held_out.items()
+        }
 
 
-def samples(pair: Pair, wanted: tuple[str, ...], temperature: float, min_p: float) -> Iterator[tuple[str, str, str]]:
-    """Yield each request, aligned's answer and base's answer; the seed is the request's number."""
-    for seed, request in enumerate(wanted):
-        aligned = say(pair.aligned, pair.aligned_prompt(request), seed, temperature, min_p)[0]
-        base = say(pair.base, pair.base_prompt(request), seed, temperature, min_p)[0]
-        texts = [
-            model.detokenize(ids).decode("utf-8", "replace")
-            for model, ids in ((pair.aligned, aligned), (pair.base, base))
-        ]
-        yield request, texts[0], texts[1]
+# --- 2. agreement, and 6. the adapter -----------------------------------------------------------------------------
 
 
-def as_card(behaviour: Behaviour) -> dict[str, Any]:
-    """Return the figures as the card holds them."""
-    return asdict(behaviour)
+class Rows:
+    """Read all rows of one model, with an adapter or without; knows no frame."""
+
+    def __init__(self, path: Path, adapter: Path | None = None) -> None:
+        self._model = llama_cpp.Llama(
+            str(path), n_ctx=1024, logits_all=True, verbose=False, lora_path=str(adapter) if adapter else None
+        )
+
+    def log_probs(self, prompt: Sequence[int], answer: Sequence[int]) -> NDArray[np.float64]:  # -> [T, V]
+        """Return what the model expects at each position of an answer."""
+        self._model.reset()
+        self._model.eval([*prompt, *answer])
+        rows = np.array(self._model.scores[len(prompt) - 1 : len(prompt) + len(answer) - 1], dtype=np.float64)
+        rows -= rows.max(axis=1, keepdims=True)
+        return np.asarray(rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)))
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.close()
+
+
+def spoken(answer: Answer) -> list[int]:
+    """Return the ids of an answer, its end included."""
+    return [token.id for token in answer.tokens] + ([answer.end.id] if answer.end else [])
+
+
+def divergences(
+    one: Rows, other: Rows, prompts: Sequence[tuple[list[int], list[int]]], answers: Sequence[list[int]]
+) -> Iterator[tuple[bool, float]]:
+    """Yield at each position whether both have the same first choice, and KL(one || other) in nats."""
+    for (mine, theirs), ids in zip(prompts, answers, strict=True):
+        p, q = one.log_probs(mine, ids), other.log_probs(theirs, ids)
+        yield from zip((p.argmax(1) == q.argmax(1)).tolist(), (np.exp(p) * (p - q)).sum(axis=1).tolist(), strict=True)
+
+
+def compared(found: Iterator[tuple[bool, float]]) -> tuple[float, float]:
+    """Return both means."""
+    same, nats = np.array(list(found), dtype=np.float64).mean(axis=0)
+    return round(float(same), 4), round(float(nats), 4)
+
+
+def agreement(folder: Path, pair: Pair, asked: Sequence[Asked], answers: Sequence[Answer]) -> Figures:
+    """Compare aligned with base, which reads its own frame, on aligned's answers."""
+    ids = [pair.prompt_ids(each.request) for each in asked]
+    with closing(Rows(folder / "aligned.gguf")) as aligned, closing(Rows(folder / "base.gguf")) as base:
+        frames = [(of[Role.ALIGNED], of[Role.BASE]) for of in ids]
+        same, nats = compared(divergences(aligned, base, frames, [spoken(answer) for answer in answers]))
+    return {"top1_agreement": same, "kl_aligned_base_nats": nats}
+
+
+def adapter_figures(folder: Path, pair: Pair, asked: Sequence[Asked], answers: Sequence[Answer]) -> Figures:
+    """Compare aligned with base and adapter, and their sizes with that of one model."""
+    sizes = {name: (folder / f"{name}.gguf").stat().st_size for name in ("base", "aligned", "aligned-lora")}
+    prompts = [pair.prompt_ids(each.request)[Role.ALIGNED] for each in asked]
+    adapter = folder / "aligned-lora.gguf"
+    with closing(Rows(folder / "aligned.gguf")) as aligned, closing(Rows(folder / "base.gguf", adapter)) as other:
+        frames = [(prompt, prompt) for prompt in prompts]
+        same, nats = compared(divergences(aligned, other, frames, [spoken(answer) for answer in answers]))
+    return {
+        "adapter_top1_agreement": same,
+        "kl_aligned_adapter_nats": nats,
+        "adapter_pair_size": round((sizes["base"] + sizes["aligned-lora"]) / sizes["base"], 3),  # of one model's
+        "all_files_mb": round(sum(sizes.values()) / 1e6, 1),
+    }
+
+
+# --- 3. stories ---------------------------------------------------------------------------------------------------
+
+
+def share(values: Sequence[bool] | Iterator[bool]) -> float:
+    """Return how many are true."""
+    return round(float(np.mean(list(values))), 4)
+
+
+def story_telling(asked: Sequence[Asked], aligned: Sequence[Answer], base: Sequence[Answer]) -> Figures:
+    """Check one answer of each model to each request."""
+    return {
+        "n_topics": len(asked),
+        "aligned_mentions_topic": share([mentions(a.topic, b.text) for a, b in zip(asked, aligned, strict=True)]),
+        "aligned_ends": share([answer.finish is FinishReason.END for answer in aligned]),
+        "aligned_loops": share([loops(answer.text) for answer in aligned]),
+        "aligned_well_formed": share([fine for answer in aligned for fine in well_formed_sentences(answer.text)]),
+        "aligned_tokens": round(float(np.mean([len(answer.tokens) for answer in aligned])), 1),
+        "base_mentions_topic": share([mentions(a.topic, b.text) for a, b in zip(asked, base, strict=True)]),
+        "base_tokens": round(float(np.mean([len(answer.tokens) for answer in base])), 1),
+    }
+
+
+# --- 4. collapse, and 5. the dial ---------------------------------------------------------------------------------
+
+
+def open_embed(folder: Path, texts: Sequence[str]) -> Embed:
+    """Return what turns texts into base's mean states, less the mean of all these texts, which is common to all."""
+    with closing(load_embedder(folder / "base.gguf")) as embedder:
+        known = dict(zip(texts, embedder.embed(texts).astype(np.float64), strict=True))
+    middle = np.mean(list(known.values()), axis=0)
+    return lambda wanted: np.array([known[text] - middle for text in wanted])
+
+
+def variety(texts: Sequence[Sequence[str]], embed: Embed) -> dict[str, float]:
+    """Return the means over prompts of three kinds of variety."""
+    return {
+        "distinct_2": round(float(np.mean([distinct(each, 2) for each in texts])), 4),
+        "first_sentences": round(float(np.mean([first_sentence_variety(each) or 0.0 for each in texts])), 4),
+        "vendi": round(float(np.mean([vendi(np.asarray(embed(each))) or 0.0 for each in texts])), 4),
+    }
+
+
+def texts_of(answers: Sequence[Sequence[Answer]]) -> list[list[str]]:
+    """Return the texts of answers by prompt."""
+    return [[answer.text for answer in each] for each in answers]
+
+
+def collapse(aligned: Sequence[Sequence[Answer]], base: Sequence[Sequence[Answer]], folder: Path) -> Figures:
+    """Compare the variety of both models' answers to the same prompts; also when cut to comparable lengths."""
+    sides = {"aligned": texts_of(aligned), "base": texts_of(base)}
+    cut = [cut_alike(both) for both in zip(*sides.values(), strict=True)]
+    short = {name: [texts[side] for texts, _ in cut] for side, name in enumerate(sides)}
+    every = [text for of in (sides, short) for texts in of.values() for each in texts for text in each]
+    embed = open_embed(folder, list(dict.fromkeys(every)))
+    found: Figures = {"n_prompts": len(aligned), "n_samples": len(aligned[0])}
+    for name, of in (("whole", sides), ("cut_alike", short)):
+        both = {side: variety(texts, embed) for side, texts in of.items()}
+        ratio = {kind: round(both["aligned"][kind] / both["base"][kind], 3) for kind in both["base"]}
+        found[name] = both | {"ratio": ratio}
+    return found
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the correlation of ranks; equal values share a rank."""
+
+    def ranks(values: Sequence[float]) -> NDArray[np.float64]:
+        given = np.asarray(values)
+        return np.array([(given < value).sum() + (given == value).sum() / 2 for value in given])
+
+    return round(float(np.corrcoef(ranks(one), ranks(other))[0, 1]), 3)
+
+
+def dial(
+    pair: Pair, asked: Sequence[Asked], n: int, sampling: Sampling, folder: Path, told: Callable[[str], None]
+) -> Figures:
+    """Turn the dial, and tell what grows and how fast the topic is lost."""
+    answers: dict[float, list[list[Answer]]] = {}
+    for d in DIALS:
+        told(f"dial {d:g}")
+        answers[d] = tell(pair, asked, n, d, sampling)
+    texts = {d: texts_of(each) for d, each in answers.items()}
+    embed = open_embed(folder, list(dict.fromkeys(text for of in texts.values() for each in of for text in each)))
+    rows = []
+    for d in DIALS:
+        every = [(ask.topic, answer) for ask, each in zip(asked, answers[d], strict=True) for answer in each]
+        rows.append(
+            {
+                "d": d,
+                "base_share": round(float(np.mean([answer.base_share for _, answer in every])), 4),
+                **variety(texts[d], embed),
+                "mentions_topic": share([mentions(topic, answer.text) for topic, answer in every]),
+                "ends": share([answer.finish is FinishReason.END for _, answer in every]),
+                "tokens": round(float(np.mean([len(answer.tokens) for _, answer in every])), 1),
+            }
+        )
+    even = [row for row in rows if row["d"] != 5.0]
+    kinds = ("base_share", "distinct_2", "vendi", "mentions_topic")
+    orders = {kind: spearman([row["d"] for row in even], [row[kind] for row in even]) for kind in kinds}
+    return {"router": ROUTER, "n_prompts": len(asked), "n_samples": n, "rows": rows, "spearman": orders}
