@@ -29,8 +29,9 @@ from baco_local.assemble import BuildFacts, build_facts
 from baco_local.backend.machine import free_memory, usable_cores
 from baco_local.errors import BacoError
 from baco_local.pair import Pair
+from baco_local.types import Role
 
-__all__ = ["Finding", "Level", "app", "doctor", "install_line", "wheel_index"]
+__all__ = ["Finding", "Level", "app", "doctor", "install_line", "schedules", "wheel_index"]
 
 app = typer.Typer(add_completion=False)
 
@@ -159,12 +160,22 @@ def pair_speed(models: ModelChoice, machine: Machine, each: EachModel, output: O
             )
             for note in pair.notes:
                 yield Finding(Level.WARN, "pair", note)
+            yield schedules(pair)
             ways = (("base", 10.0), ("aligned", 0.0), ("both", 5.0))
             speeds = {name: tokens_per_s(pair, diversity) for name, diversity in ways}
     except BacoError as error:
         yield Finding(Level.ERROR, "pair", str(error))
         return
     yield Finding(Level.OK, "speed", ", ".join(f"{name} {speed:.0f} tok/s" for name, speed in speeds.items()))
+
+
+def schedules(pair: Pair) -> Finding:
+    """Say by which schedules the pair can be decoded, and if not by all, why."""
+    stiff = [f"{role} ({pair.infos[role].architecture})" for role in Role if not pair.engine.models[role].can_rewind]
+    if not stiff:
+        return Finding(Level.OK, "schedules", "lockstep, lazy, speculative, auto")
+    words = f"lockstep and lazy: {' and '.join(stiff)} cannot take back what was read, so nothing can be guessed ahead"
+    return Finding(Level.WARN, "schedules", words)
 
 
 def tokens_per_s(pair: Pair, diversity: float) -> float:

@@ -491,7 +491,7 @@ class Writing:
         ScheduleName | None,
         option(
             "--schedule",
-            help="When the models read: lockstep, lazy or speculative; the text is the same.",
+            help="When the models read: lockstep, lazy, speculative, auto; the text is the same.",
             panel=WRITING,
         ),
     ] = None

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from baco_cli.doctor import CUDA_WHEELS, Level, build, install_line, writable
+from baco_cli.doctor import CUDA_WHEELS, Level, build, install_line, schedules, writable
 from baco_local.backend.llama import BuildFacts
 from baco_local.backend.machine import Device
+from baco_local.testing import scripted_pair
 
 
 def facts(*, gpu=False, offload=False):
@@ -55,6 +56,14 @@ def test_a_folder_that_can_be_made_counts_as_writable(tmp_path):
     assert writable(tmp_path / "a" / "b")
     (tmp_path / "file").write_text("")
     assert not writable(tmp_path / "file" / "b")
+
+
+def test_models_that_cannot_be_rewound_are_named():
+    """The doctor says which schedules are left, and whose fault it is."""
+    assert schedules(scripted_pair()).level is Level.OK
+    finding = schedules(scripted_pair(can_rewind=False))
+    assert finding.level is Level.WARN
+    assert finding.words.startswith("lockstep and lazy: base (script) and aligned (script) cannot take back")
 
 
 @pytest.mark.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import pytest
@@ -24,7 +25,7 @@ from baco_cli.options import (
     turned,
     unescaped,
 )
-from baco_local.config import LoadOptions, Offload, OffloadKind
+from baco_local.config import DrafterName, EndCheck, LoadOptions, Offload, OffloadKind, ScheduleName
 from baco_local.errors import UsageError
 from baco_local.settings import Settings
 from baco_local.text.chat import Message
@@ -185,3 +186,11 @@ def test_environment_names_follow_the_option():
     (info,) = get_type_hints(Machine, include_extras=True)["ctx_size"].__metadata__
     assert info.envvar == ["BACO_CTX_SIZE", "LLAMA_ARG_CTX_SIZE"]
     assert options.VALUE_NAMES[int] == "N"
+
+
+def test_a_schedule_is_chosen_with_its_drafter():
+    """--schedule, --drafter, --draft-max and --end-check reach the settings; --draft names a third file."""
+    found = settings(schedule=ScheduleName.SPECULATIVE, drafter=DrafterName.LOOKUP, draft_max=3).decode
+    assert (found.schedule, found.drafter, found.draft_max) == ("speculative", "lookup", 3)
+    assert settings(end_check=EndCheck.SENTENCE).decode.end_check is EndCheck.SENTENCE
+    assert ModelChoice(draft=Path("small.gguf")).draft == Path("small.gguf")
