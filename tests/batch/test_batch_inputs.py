@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baco_local.batch.inputs import Form, Input, Problem, form_of, parse
@@ -158,6 +158,7 @@ def test_an_input_can_be_read_again():
     assert list(source.rows()) == list(source.rows())
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30), max_size=6), st.sampled_from(Form))
 def test_no_line_is_too_strange(lines, form):
     """Whatever bytes come, each line is a row, a problem, or empty; nothing is raised."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baco_local.batch.items import Row, Shard, items_of, seed_of
@@ -19,6 +19,7 @@ def rows_of(*ids: str, **more) -> list[Row]:
 ids = st.lists(st.text(max_size=8), unique=True, max_size=12)
 
 
+@settings(deadline=None)
 @given(ids, st.integers(0, 2**63 - 1), st.integers(1, 4), st.randoms())
 def test_seeds_do_not_depend_on_order(names, seed, n_samples, dice):
     """However rows are shuffled, each answer has the same seed, and JavaScript can hold it."""
@@ -37,6 +38,7 @@ def test_each_part_of_the_name_matters_for_the_seed():
     assert seed_of(0, "a", 0) == 6465278233239491, "the seeds of every output that exists would change"
 
 
+@settings(deadline=None)
 @given(ids, st.integers(1, 6))
 def test_shards_are_disjoint_and_complete(names, count):
     """Every row is in exactly one of n shards, and shard i starts with row i."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baco_local.batch.ledger import Ledger
@@ -40,6 +40,7 @@ def test_rows_are_lines_in_the_file_at_once(tmp_path):
     assert records(path) == ROWS
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(whole())))
 def test_a_half_written_line_is_cut_off(tmp_path_factory, length):
     """Wherever the end was torn off, whole rows stay, the half one goes, and the next starts on a line of its own."""
