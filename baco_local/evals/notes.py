@@ -126,6 +126,10 @@ def _lacks(findings: Findings) -> Iterator[tuple[str, str]]:
         lacks.append(f"{n_failed} answers could not be written and count as empty.")
     for metric, n in findings.n_filled.items():
         lacks.append(f"{METRICS[metric].title} could not be said of {n} sets, which count as the worst.")
+    for metric in (*findings.diversity, *findings.quality):
+        values = {point.numbers[metric].value for point in findings.points[View.MATCHED]}
+        if len(values) == 1:
+            lacks.append(f"{METRICS[metric].title} is the same at every point, so its planes have no area for anybody.")
     if lacks:
         yield "What is missing", " ".join(lacks)
 

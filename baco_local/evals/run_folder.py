@@ -18,6 +18,7 @@ from baco_local.evals.ways import Cost
 __all__ = ["KIND", "Line", "Said", "answers_path", "manifest_of", "read_line", "read_point"]
 
 KIND = "baco sweep"
+NAMES = {"base": "base", "aligned": "aligned"}  # one string for all stretches of a large run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def read_line(record: Mapping[str, Any]) -> Line:
             Said(
                 text=said["text"],
                 finish=said["finish"],
-                voices=tuple((str(role), str(text)) for role, text in said["voices"]),
+                voices=tuple((NAMES[role], text) for role, text in said["voices"]),
             )
             for said in record["answers"]
         ),

@@ -135,6 +135,16 @@ def test_tables_say_what_was_found(run: Path) -> None:
     assert "distinct_2_low" in points.columns
 
 
+def test_a_metric_that_tells_nothing_is_named(run: Path) -> None:
+    """Where quality is the same everywhere, nobody covers anything, and the notes say why."""
+
+    def flat(answers: AnswerSet) -> AnswerSet:
+        return dataclasses.replace(answers, bits_per_byte=(1.0,) * len(answers))
+
+    findings = find(score(read_answers(run), quality=[flat]), n_resamples=100)
+    assert "bits per byte is the same at every point" in dict(notes(findings))["What is missing"]
+
+
 def test_a_run_without_control_says_so(run: Path) -> None:
     """Where no coin was tossed, the notes say what is therefore not known."""
     for place in (1, 2):
