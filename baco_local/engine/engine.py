@@ -1,7 +1,7 @@
 """Rows become answers: the engine lets many sequences ask for rows, feeds both models in batches, and answers.
 
-One step is one decode of each model for every live sequence. Synchronous and single-threaded; prompts that begin
-alike are read once. Knows neither text nor routers: what is said next is the voice's matter.
+One step is at most one decode of each model, for all live sequences together. Synchronous and single-threaded; prompts
+that begin alike are read once. Knows neither text nor routers: what is said next is the voice's matter.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Adaptive:
         self._pace, self._seen, self._drafters, self._n_most, self._plan = pace, seen, drafters, n_most, plan
         self._n_rounds = 0
         self._roles: tuple[Role, ...] = ()
-        self._numbers = numbers(pace.costs, drafters, n_most)
+        self._numbers = Numbers(pace.costs, {}, n_live=0)  # worked out when it is known who listens
         self._chosen: Schedule = lockstep
 
     def __call__(self, voice: Voice) -> Round:
@@ -173,8 +173,8 @@ class Adaptive:
         roles, n_live = tuple(voice.listens), self._pace.n_live()
         changed = roles != self._roles or n_live != self._numbers.n_live
         if changed:
-            self._roles = roles
-            self._numbers = numbers(replace(self._pace.costs, roles=roles), self._drafters, self._n_most, n_live)
+            self._roles, costs = roles, replace(self._pace.costs, roles=roles)
+            self._numbers = numbers(costs, self._drafters, self._n_most, n_live)
         if changed or self._n_rounds % STEADY == 0:
             self._chosen = carried_out(self._plan(self._numbers, self._seen), self._seen)
         self._n_rounds += 1

@@ -31,12 +31,14 @@ def test_decodes_are_timed_by_their_size(*, can_rewind: bool) -> None:
     assert not model._read[0]
 
 
-def test_more_tokens_never_seem_cheaper() -> None:
-    """A slow moment at a small size does not make a larger one look free."""
+def test_a_busy_machine_does_not_make_nonsense() -> None:
+    """A slow moment makes no larger batch look free, and none dearer than its tokens one by one."""
     model = ScriptedModel(flat(260), byte_vocab())
-    ticks = itertools.accumulate(itertools.chain((0, 1, 0, 9, 0, 9), itertools.repeat(1)))
-    seconds = [s for _, s in measure_decodes(model, lambda: float(next(ticks)))]
+    ticks = itertools.accumulate(itertools.chain([0, 1] * 8, [0, 9] * 8, itertools.cycle([0, 1])))  # slow at 2 tokens
+    points = measure_decodes(model, lambda: float(next(ticks)))
+    seconds = [s for _, s in points]
     assert seconds == sorted(seconds)
+    assert all(s <= n * seconds[0] for n, s in points)
 
 
 def test_a_small_context_is_not_overrun() -> None:
