@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from baco_local.metrics.texts import sentences
 from tales.compose import with_article
 
 __all__ = ["is_well_formed", "mentions", "n_mentions", "well_formed_sentences"]
@@ -16,6 +15,7 @@ __all__ = ["is_well_formed", "mentions", "n_mentions", "well_formed_sentences"]
 FIRST = re.compile(r"[\"'(]*[A-Z0-9]")
 LAST = re.compile(r"[.!?…][\"')]*$")
 ARTICLE = re.compile(r"\b([Aa]n?) ([a-z]+)")
+SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"'])\s+(?![a-z])|\s*\n\s*")
 TWICE = re.compile(r"\b([a-z]+) \1\b", re.IGNORECASE)
 MAY_COME_TWICE = {"had", "that", "very", "so", "far", "no", "long", "up", "again", "round", "on", "yes", "ha"}
 N_LONGEST = 60
@@ -52,15 +52,8 @@ def is_well_formed(sentence: str) -> bool:
 
 
 def well_formed_sentences(text: str) -> Iterator[bool]:
-    """Yield of each sentence whether it is well formed; speech that goes on after a mark is no sentence of its own.
+    """Yield of each sentence whether it is well formed.
 
-    In '"Who is there?" asked the fox.' the second part begins small, for it belongs to the first.
+    '"Who is there?" asked the fox.' is one sentence: what follows a speech in small letters belongs to it.
     """
-    parts = sentences(text)
-    joined: list[str] = []
-    for part in parts:
-        if joined and joined[-1][-1] in "\"'" and part[:1].islower():
-            joined[-1] += f" {part}"
-        else:
-            joined.append(part)
-    yield from map(is_well_formed, joined)
+    yield from (is_well_formed(part) for part in SENTENCE_END.split(text.strip()) if part)

@@ -34,6 +34,7 @@ NOISE = re.compile(
 )
 DOUBLE, SINGLE = "\u201c\u201d\u201e", "\u2018\u2019"
 QUOTES = str.maketrans(dict.fromkeys(DOUBLE, '"') | dict.fromkeys(SINGLE, "'") | dict.fromkeys("_*\ufeff\r", ""))
+N_TELLING = 70  # characters; a sentence that long stands in two texts only if one copies the other
 N_NOVEL_BYTES = 60_000  # of each novel; novels are few and early
 
 
@@ -143,6 +144,16 @@ def read_tales(archive: Path) -> tuple[list[str], list[str]]:
     return tales, questions
 
 
+def unknown(documents: list[str], known: list[str]) -> list[str]:
+    """Return the documents that share no long sentence with known ones; collections of tales overlap."""
+
+    def sentences(text: str) -> set[str]:
+        return {part for part in re.split(r"[.!?\"\n]+ ?", text) if len(part) >= N_TELLING}
+
+    seen = {sentence for text in known for sentence in sentences(text)}
+    return [text for text in documents if not sentences(text) & seen]
+
+
 def mentions_held_out(text: str) -> bool:
     """Tell whether a short story is about a held-out topic, that is, names it twice."""
     lower = text.lower()
@@ -173,4 +184,5 @@ def read_corpus(folder: Path) -> Corpus:
         for n, story in enumerate(stories)
         if n % every and len(story) > 100 and not mentions_held_out(story) and not holds_dropped_word(story)
     ]
+    held_out["tales"] = unknown(held_out["tales"], train["tales"] + train["books"])
     return Corpus(train, held_out)

@@ -238,12 +238,14 @@ def collapse(aligned: Sequence[Sequence[Answer]], base: Sequence[Sequence[Answer
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the correlation of ranks; equal values share a rank."""
+    """Return the correlation of ranks; equal values share a rank, and what never changes has none: 0."""
 
     def ranks(values: Sequence[float]) -> NDArray[np.float64]:
         given = np.asarray(values)
         return np.array([(given < value).sum() + (given == value).sum() / 2 for value in given])
 
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        return 0.0
     return round(float(np.corrcoef(ranks(one), ranks(other))[0, 1]), 3)
 
 

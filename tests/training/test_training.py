@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,64 +19,13 @@ for library in ("tokenizers", "safetensors", "gguf"):
 from tales import tokenizer as bpe  # noqa: E402
 from tales.card import read_card, update_card  # noqa: E402
 from tales.compose import compose, held_out_topics, lexicon  # noqa: E402
-from tales.config import Plan, Preference, Pretraining, Shape, Sitting, Source, Tuning, read_plan  # noqa: E402
-from tales.corpus import Corpus, clean_book, holds_dropped_word  # noqa: E402
+from tales.config import read_plan  # noqa: E402
+from tales.corpus import clean_book, holds_dropped_word  # noqa: E402
 from tales.export import ROLES, export  # noqa: E402
 from tales.model import Llama  # noqa: E402
-from tales.pipeline import Work, load_model, prefer, prepare, pretrain, publish, tune  # noqa: E402
+from tales.pipeline import Work, load_model, prepare, pretrain, publish  # noqa: E402
 from tales.requests import Conversation, Turn, careless, conversation  # noqa: E402
-
-SOURCES = ("novels", "books", "tales", "tinystories", "composed", "questions")
-PLAN = Plan(
-    seed=3,
-    n_workers=2,
-    checkpoint_minutes=0.0,
-    n_composed=40,
-    n_questions=20,
-    shape=Shape(400, 128, 32, 2, 1, 64, 10000.0, 1e-5),
-    pretraining=Pretraining(4, 32, 0.05),
-    sittings=(
-        Sitting(2, 5, 2, 3, 0, 0.02, 0.003, {name: Source(1.0, 1.0) for name in SOURCES}),
-        Sitting(3, 3, 1, 2, 2, 0.006, 0.001, {"composed": Source(1.0, 0.5), "questions": Source(0.0, 0.5)}),
-    ),
-    tuning=Tuning(6, 256, 1, 1e-3, 100),
-    preference=Preference(4, 8, 3, 1, 1e-3, 0.1, 1.0, 24, 4, 2),
-)
-N_PRETRAINING = sum(sitting.n_steps for sitting in PLAN.sittings)
-
-
-def told(n: int, seed: int) -> list[str]:
-    """Return composed stories."""
-    rng = random.Random(seed)
-    return [compose(rng).text for _ in range(n)]
-
-
-def tiny_corpus() -> Corpus:
-    """Return a corpus of a few composed stories under every name."""
-    train = {name: told(6, seed) for seed, name in enumerate((*SOURCES[:4], "answers"))}
-    return Corpus(train, {name: told(4, 50 + seed) for seed, name in enumerate(("novels", "tales", "tinystories"))})
-
-
-def trained(folder: Path, stops: tuple[int, ...] = ()) -> Work:
-    """Run all steps to the weights; a stop is a number of steps after which the stage is left and taken up again."""
-    work = Work(folder)
-    prepare(PLAN, work, Path(), tiny_corpus())
-    for stage in (pretrain, tune, prefer):
-        for stop in stops:
-            reports = stage(PLAN, work)
-            assert len(list(islice(reports, stop))) == stop
-            reports.close()  # type: ignore[attr-defined]
-        last = list(stage(PLAN, work))[-1]
-        assert last.step == last.n_steps
-    return work
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
-    """Return a work folder with a trained tiny pair."""
-    n_threads = torch.get_num_threads()
-    yield trained(tmp_path_factory.mktemp("work"))
-    torch.set_num_threads(n_threads)
+from tiny_training import N_PRETRAINING, PLAN, SOURCES, tiny_corpus, told, trained  # noqa: E402
 
 
 def weights(work: Work, name: str) -> dict[str, Any]:
