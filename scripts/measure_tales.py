@@ -27,7 +27,7 @@ from tales.measure import (
     story_telling,
     tell,
 )
-from tales.samples import answered, figures_table, fill_in, samples_text
+from tales.samples import answered, data_table, figures_table, fill_in, samples_text
 
 ROOT = HERE.parent.parent
 PLAIN = {"temperature": 0.7, "min_p": 0.0}
@@ -83,10 +83,12 @@ def main() -> None:
         told("samples")
         samples = answered(pair, recommended)
     update_card(asked.pair / "card.json", {"measured": measured})
+    card = read_card(asked.pair / "card.json")
     readme = asked.pair / "README.md"
     if readme.exists():
         fill_in(readme, "figures", figures_table(measured))
         fill_in(readme, "samples", samples_text(samples))
+        fill_in(readme, "data", data_table(card))
     Console().print_json(data=measured)
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from baco_local import Pair
 from tales.measure import ROUTER, Figures
 
-__all__ = ["answered", "figures_table", "fill_in", "samples_text"]
+__all__ = ["answered", "data_table", "figures_table", "fill_in", "samples_text"]
 
 ASKED = (
     "Tell me a story about a hedgehog.",
@@ -143,6 +143,17 @@ def figures_table(measured: Figures) -> str:
     orders = ", ".join(f"{kind.replace('_', ' ')} {value:+.2f}" for kind, value in turned["spearman"].items())
     parts.append(f"Spearman's correlation with d (without 5): {orders}.")
     return "\n\n".join(parts)
+
+
+def data_table(card: Figures) -> str:
+    """Write what the models have read, and how much of it."""
+    seen = {name: f"{n / 1e6:.1f} million" for name, n in card["n_tokens_seen"].items()}
+    rows = [[each["what"], each["licence"], f"{each['n_tokens'] / 1e6:.2f} M"] for each in card["data"]]
+    return (
+        f"Base has read {seen['base']} tokens (some texts several times), aligned {seen['tuning']} more in\n"
+        f"conversations and {seen['preference']} in comparisons of answers.\n\n"
+        + table(["text", "licence", "tokens"], rows)
+    )
 
 
 def fill_in(card: Path, name: str, text: str) -> None:
