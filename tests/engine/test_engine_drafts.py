@@ -146,3 +146,19 @@ def test_the_helper_reads_what_aligned_reads() -> None:
     held = models_of(pair)[Helper.DRAFT]._read  # type: ignore[index]
     prompt = pair.prompt_ids(PROMPT)[A]
     assert all(read[: len(prompt)] == prompt for read in held if read)
+
+
+@pytest.mark.parametrize("n_read", range(1, 6))
+def test_guesses_that_stand_outlive_what_others_read(n_read: int) -> None:
+    """An answer that has guesses left to say goes on rightly when another prompt is read in between."""
+    knobs: dict[str, Any] = SPECULATIVE | {"router": "RAND", "diversity": 0.5}
+    pair = TWO.pair(draft=TWO.script[A], n_parallel=2)
+    first = pair.stream(PROMPT, **knobs)
+    for _ in range(n_read):
+        next(first)
+    second = pair.stream("Tell me of a bird.", **knobs)
+    list(first)
+    list(second)
+    plain = TWO.pair()
+    for prompt, stream in ((PROMPT, first), ("Tell me of a bird.", second)):
+        assert tracks(stream.answer) == tracks(plain.generate(prompt, **(knobs | {"schedule": "lockstep"}))[0])

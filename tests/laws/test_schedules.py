@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baco_local.config import ContentFrom, DrafterName, EndCheck, ScheduleName, Uncertainty
+from baco_local.config import ContentFrom, DrafterName, EndCheck, Guards, ScheduleName, Uncertainty
 from baco_local.engine.answer import Answer
 from baco_local.pair import Job, Pair
 from baco_local.routing.dial import ROUTERS
-from baco_local.testing import lively
-from baco_local.types import Detail, Role
+from baco_local.testing import Script, lively, scripted_pair
+from baco_local.types import Detail, Role, Row, TokenIds
 from scripted_grammar import thirds_builder
-from scripted_pairs import NO_GUARDS, PROMPT, Scripts, knobs, scripts
+from scripted_pairs import NO_GUARDS, PROMPT, SAID, Scripts, id_of, knobs, scripts
 
 A, B = Role.ALIGNED, Role.BASE
 LONG = "Tell me of the old fox and the small bird, and then of the red sea."
@@ -82,7 +82,7 @@ def test_every_schedule_says_what_lockstep_says(
 @settings(max_examples=100, deadline=None)
 @given(scripts(), thirds, st.lists(st.tuples(turns, ways), min_size=2, max_size=5), st.integers(0, 99), rooms)
 def test_schedules_mix_in_one_batch(
-    two: Scripts, third: str | None, jobs: list[tuple[dict[str, Any], dict[str, Any]]], seed: int, room: dict[str, Any]
+    two: Scripts, third: str, jobs: list[tuple[dict[str, Any], dict[str, Any]]], seed: int, room: dict[str, Any]
 ) -> None:
     """Answers of several schedules decode together, and each is the one that lockstep gives alone."""
     pair, plain = paired(two, third, **room), paired(two, can_rewind=room["can_rewind"])
@@ -108,7 +108,7 @@ def test_schedules_mix_in_one_batch(
     st.integers(0, 99),
 )
 def test_the_dial_may_be_moved_in_mid_answer(
-    two: Scripts, third: str | None, router: str, way: dict[str, Any], moves: list[tuple[int, int]], seed: int
+    two: Scripts, third: str, router: str, way: dict[str, Any], moves: list[tuple[int, int]], seed: int
 ) -> None:
     """A move acts on the token after the last one that was read, under every schedule."""
 
@@ -127,7 +127,7 @@ def test_the_dial_may_be_moved_in_mid_answer(
 @settings(max_examples=80, deadline=None)
 @given(scripts(), thirds, turns, ways, st.integers(0, 99), st.integers(0, 12))
 def test_an_answer_may_be_begun(
-    two: Scripts, third: str | None, turned: dict[str, Any], way: dict[str, Any], seed: int, n_begun: int
+    two: Scripts, third: str, turned: dict[str, Any], way: dict[str, Any], seed: int, n_begun: int
 ) -> None:
     """An answer that was begun goes on as in lockstep."""
     turned = turned | {"grammar": None}
@@ -141,7 +141,7 @@ def test_an_answer_may_be_begun(
 @settings(max_examples=80, deadline=None)
 @given(scripts(), thirds, turns, ways, st.integers(0, 99), st.integers(0, 12))
 def test_an_answer_may_be_cancelled(
-    two: Scripts, third: str | None, turned: dict[str, Any], way: dict[str, Any], seed: int, n_read: int
+    two: Scripts, third: str, turned: dict[str, Any], way: dict[str, Any], seed: int, n_read: int
 ) -> None:
     """An answer that is cancelled keeps what lockstep would keep of it."""
     answers = []
@@ -153,6 +153,56 @@ def test_an_answer_may_be_cancelled(
         list(stream)
         answers.append(whole(stream.answer))
     assert answers[0] == answers[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(scripts(), thirds, ways, ways, st.integers(0, 99), st.integers(0, 12))
+def test_another_answer_may_join(
+    two: Scripts, third: str, way: dict[str, Any], other: dict[str, Any], seed: int, n_read: int
+) -> None:
+    """An answer that was alone goes on as it would have, when another one is begun beside it."""
+    turned: dict[str, Any] = {"router": "RAND", "max_tokens": 24, "seed": seed}
+    pair = paired(two, third, n_parallel=2)
+    first = pair.stream(PROMPT, **turned, **way)
+    for _ in zip(range(n_read), first, strict=False):
+        pass
+    second = pair.stream(LONG, **turned, **other)
+    list(first)
+    list(second)
+    for prompt, stream in ((PROMPT, first), (LONG, second)):
+        assert whole(stream.answer) == whole(paired(two).generate(prompt, **turned)[0])
+
+
+def marking(script: Script) -> Script:
+    """Return a script that likes to break lines and to write a role marker behind them."""
+    following = {id_of("\n"): id_of("User"), id_of("User"): id_of(":\n"), id_of(":\n"): id_of(" fox")}
+
+    def row(ids: TokenIds) -> Row:
+        found = script(ids).copy()
+        found[following.get(ids[-1], id_of("\n"))] += 9.0
+        return found
+
+    return row
+
+
+def marked(two: Scripts, seed: int, **knobs_: Any) -> Answer:
+    """Return an answer of a pair that writes many role markers."""
+    base, aligned = marking(two.script[B]), marking(two.script[A])
+    pair = scripted_pair(base, aligned, vocab=SAID, draft=base)
+    guards = Guards(loops=False, barred_boundaries=2)
+    return pair.generate(PROMPT, seed=seed, router="RAND", max_tokens=40, guards=guards, **knobs_)[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(scripts(), ways, st.integers(0, 99), st.sampled_from((5, 8, 10)))
+def test_what_a_guard_cuts_was_never_foreseen(two: Scripts, way: dict[str, Any], seed: int, diversity: int) -> None:
+    """A role marker is cut, and what had been guessed behind it is forgotten, as in lockstep."""
+    assert whole(marked(two, seed, diversity=diversity, **way)) == whole(marked(two, seed, diversity=diversity))
+
+
+def test_guards_cut_there() -> None:
+    """The law above is about cuts that happen."""
+    assert sum(len(marked(Scripts(1, 2, 0.5, -9.0), seed, diversity=8).guards) for seed in range(9)) > 9
 
 
 @pytest.mark.parametrize("schedule", ScheduleName)
