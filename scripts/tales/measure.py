@@ -200,16 +200,12 @@ def story_telling(asked: Sequence[Asked], aligned: Sequence[Answer], base: Seque
 # --- 4. collapse, and 5. the dial ---------------------------------------------------------------------------------
 
 
-def open_embed(folder: Path, answers: Sequence[Sequence[str]], usual: Sequence[Sequence[str]]) -> Embed:
-    """Return what turns these answers into base's mean states, less the mean of base's own, the ``usual`` answers.
-
-    Raw states of a small model all point one way, so that no two texts differ by their cosine.
-    """
-    texts = list(dict.fromkeys(text for of in (answers, usual) for each in of for text in each))
+def open_embed(folder: Path, answers: Sequence[Sequence[str]]) -> Embed:
+    """Return what turns these answers into the mean of base's states over each."""
+    texts = list(dict.fromkeys(text for each in answers for text in each))
     with closing(load_embedder(folder / "base.gguf")) as embedder:
         known = dict(zip(texts, embedder.embed(texts).astype(np.float64), strict=True))
-    middle = np.mean([known[text] for each in usual for text in each], axis=0)
-    return lambda wanted: np.array([known[text] - middle for text in wanted])
+    return lambda wanted: np.array([known[text] for text in wanted])
 
 
 def variety(texts: Sequence[Sequence[str]], embed: Embed) -> dict[str, float]:
@@ -231,7 +227,7 @@ def collapse(aligned: Sequence[Sequence[Answer]], base: Sequence[Sequence[Answer
     sides = {"aligned": texts_of(aligned), "base": texts_of(base)}
     cut = [cut_alike(both) for both in zip(*sides.values(), strict=True)]
     short = {name: [texts[side] for texts, _ in cut] for side, name in enumerate(sides)}
-    embed = open_embed(folder, [*sides["aligned"], *short["aligned"], *short["base"]], sides["base"])
+    embed = open_embed(folder, [each for of in (sides, short) for texts in of.values() for each in texts])
     found: Figures = {"n_prompts": len(aligned), "n_samples": len(aligned[0])}
     for name, of in (("whole", sides), ("cut_alike", short)):
         both = {side: variety(texts, embed) for side, texts in of.items()}
@@ -261,7 +257,7 @@ def dial(
         told(f"dial {d:g}")
         answers[d] = tell(pair, asked, n, d, sampling)
     texts = {d: texts_of(each) for d, each in answers.items()}
-    embed = open_embed(folder, [each for of in texts.values() for each in of], texts[DIALS[-1]])
+    embed = open_embed(folder, [each for of in texts.values() for each in of])
     rows = []
     for d in DIALS:
         every = [(ask.topic, answer) for ask, each in zip(asked, answers[d], strict=True) for answer in each]

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from baco_local.metrics.texts import loops
 from tales.checks import n_mentions, well_formed_sentences
-from tales.compose import Noun, compose, lexicon
+from tales.compose import Noun, compose, lexicon, with_article
 from tales.config import Preference
 from tales.model import Llama
 from tales.requests import (
@@ -54,7 +54,7 @@ __all__ = [
     "rows_of",
 ]
 
-TIDIEST = 0.95  # how alike the sentence forms of a better answer are, where a careless one stands against it
+TIDIEST = 0.985  # how alike the sentence forms, names and looks of a better answer are
 SMALL = (talk_turn, talk_turn, refusal_turn, refusal_turn, title_turn, name_turn)
 Ids = NDArray[np.int64]
 
@@ -89,7 +89,7 @@ class Encoded:
 
 def request(rng: random.Random) -> Request:
     """Ask for a story about one topic or two."""
-    turn, story = (story_turn if rng.random() < 0.8 else two_turn)(rng)
+    turn, story = (story_turn if rng.random() < 0.8 else two_turn)(rng, TIDIEST)
     return Request(turn, story.topics)
 
 
@@ -104,26 +104,44 @@ def misheard(rng: random.Random, topic: Noun) -> str:
     return rng.choice((slipped, f"{start} {rng.choice(ends)}", " ".join([*front, slipped]), rng.choice(ends)))
 
 
+def renamed(text: str, word: str, other: str) -> str:
+    """Put another noun in place of one wherever it stands."""
+    pattern = re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE)
+    return pattern.sub(lambda found: other.capitalize() if found[0][0].isupper() else other, text)
+
+
+def sounds_alike(word: str, other: str) -> bool:
+    """Tell whether two words take the same article, which must not give the worse answer away."""
+    return with_article(word).split()[0] == with_article(other).split()[0]
+
+
 def swapped(rng: random.Random) -> Comparison:
     """Compare a story with the same story about another thing: nothing but the topic tells them apart."""
-    while True:
-        asked = request(rng)
-        topic = rng.choice(asked.topics)
-        other = misheard(rng, topic)
-        if other == topic.word or (other[0] in "aeiou") != (topic.word[0] in "aeiou"):
-            continue
-        pattern = re.compile(rf"\b{re.escape(topic.word)}\b", re.IGNORECASE)
-        text = pattern.sub(lambda found: other.capitalize() if found[0][0].isupper() else other, asked.turn.answer)  # noqa: B023
-        if text != asked.turn.answer:
-            break
+    asked = request(rng)
+    topic = rng.choice(asked.topics)
+    other = misheard(rng, topic)
+    text = renamed(asked.turn.answer, topic.word, other)
+    if text == asked.turn.answer or not sounds_alike(topic.word, other):
+        return swapped(rng)
     before = (talk_turn(rng),) if rng.random() < 0.1 else ()
     return Comparison(Conversation((*before, asked.turn)), text)
+
+
+def overdone(rng: random.Random) -> Comparison:
+    """Compare a story with one in which something else is the topic, too: a fox that looks for a fox."""
+    turn, story = story_turn(rng, TIDIEST)
+    (topic,) = story.topics
+    nouns = {noun.word for kind in ("animal", "thing", "person") for noun in lexicon().nouns[kind]}
+    others = sorted(set(re.findall(r"[a-z]+", turn.answer)) & nouns - set(topic.word.split()))
+    fitting = [other for other in others if sounds_alike(topic.word, other)]
+    worse = renamed(turn.answer, rng.choice(fitting), topic.word) if fitting else turn.answer
+    return Comparison(Conversation((turn,)), worse) if worse != turn.answer else overdone(rng)
 
 
 def careless(rng: random.Random) -> Comparison:
     """Compare a tidy story on the topic with a loose, drifting or foreign one."""
     topic = topic_of(rng)
-    better = compose(rng, (topic,), "happy", rng.choice(("short", "middle")), TIDIEST).text
+    better = tell(rng, (topic,), neat=TIDIEST).text
     loose = compose(rng, (topic,), neat=0.0).text
     drifting = compose(rng, (topic,), neat=rng.choice((0.0, 0.75)), drift=1.0).text
     foreign = tell(rng, (topic_of(rng),)).text
@@ -140,7 +158,7 @@ def small(rng: random.Random) -> Comparison:
 
 def composed(rng: random.Random) -> Comparison:
     """Make one comparison without a model."""
-    make: Callable[[random.Random], Comparison] = rng.choices((swapped, careless, small), (60, 25, 15))[0]
+    make: Callable[[random.Random], Comparison] = rng.choices((swapped, overdone, careless, small), (40, 17, 28, 15))[0]
     return make(rng)
 
 

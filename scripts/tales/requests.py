@@ -97,22 +97,22 @@ def word(kind: str, rng: random.Random, topic: Noun, other: Noun | None = None, 
     return text if rng.random() < 0.15 else text[:1].upper() + text[1:]
 
 
-def tell(rng: random.Random, topics: tuple[Noun, ...], mood: str = "", length: str = "") -> Story:
+def tell(rng: random.Random, topics: tuple[Noun, ...], mood: str = "", length: str = "", neat: float = NEAT) -> Story:
     """Compose a story in the aligned model's neat voice; happy unless asked otherwise."""
-    return compose(rng, topics, mood or "happy", length or rng.choice(("short", "middle", "middle")), NEAT)
+    return compose(rng, topics, mood or "happy", length or rng.choice(("short", "middle", "middle")), neat)
 
 
-def story_turn(rng: random.Random) -> tuple[Turn, Story]:
+def story_turn(rng: random.Random, neat: float = NEAT) -> tuple[Turn, Story]:
     """Ask for a story about one topic, perhaps of a length or mood."""
     topic = topic_of(rng)
     kind = rng.choice(("story",) * 8 + ("short", "long", "happy", "sad", "funny"))
     mood = kind if kind in ("sad", "funny") else ""
     length = kind if kind in ("short", "long") else ""
-    story = tell(rng, (topic,), mood, length)
+    story = tell(rng, (topic,), mood, length, neat)
     return Turn(word(kind, rng, topic), story.text), story
 
 
-def two_turn(rng: random.Random) -> tuple[Turn, Story]:
+def two_turn(rng: random.Random, neat: float = NEAT) -> tuple[Turn, Story]:
     """Ask for a story about two topics."""
     first, second = (
         topic_of(rng, "animal", "person"),
@@ -120,7 +120,7 @@ def two_turn(rng: random.Random) -> tuple[Turn, Story]:
     )
     while second.word == first.word:
         second = topic_of(rng, "thing")
-    story = tell(rng, (first, second))
+    story = tell(rng, (first, second), neat=neat)
     asked = (first, second) if rng.random() < 0.7 else (second, first)
     return Turn(word("two", rng, *asked), story.text), story
 

@@ -16,12 +16,23 @@ for library in ("tokenizers", "safetensors", "gguf"):
 from tales import tokenizer as bpe  # noqa: E402
 from tales.adapter import adapted, low_rank_parts, merged  # noqa: E402
 from tales.checks import is_well_formed, mentions, well_formed_sentences  # noqa: E402
-from tales.compose import held_out_topics  # noqa: E402
+from tales.compose import Noun, compose, held_out_topics  # noqa: E402
 from tales.export import ROLES, export, export_adapter  # noqa: E402
 from tales.gather import load_comparisons  # noqa: E402
 from tales.model import Past  # noqa: E402
 from tales.pipeline import Work, load_adapted, load_model  # noqa: E402
-from tales.preference import Request, composed, judge, likelihoods, loss_of, request, rows_of, swapped  # noqa: E402
+from tales.preference import (  # noqa: E402
+    TIDIEST,
+    Request,
+    composed,
+    judge,
+    likelihoods,
+    loss_of,
+    overdone,
+    request,
+    rows_of,
+    swapped,
+)
 from tales.requests import conversation, story_turn  # noqa: E402
 from tales.sampling import Drawn, draw  # noqa: E402
 from tiny_training import PLAN, told  # noqa: E402
@@ -48,6 +59,27 @@ def test_a_swapped_story_differs_in_the_topic_alone() -> None:
         assert better.count(".") == comparison.worse.count(".")
         changed = set(better.lower().split()) ^ set(comparison.worse.lower().split())
         assert len(changed) <= 14, changed
+
+
+def test_an_overdone_story_names_the_topic_more_often() -> None:
+    """The worse answer has the topic in place of another noun, and is otherwise the same."""
+    for seed in range(60):
+        comparison = overdone(random.Random(seed))
+        better, worse = comparison.conversation.turns[-1].answer, comparison.worse
+        assert better != worse
+        assert better.count(".") == worse.count(".")
+        new = set(worse.lower().split()) - set(better.lower().split())
+        assert len(new) <= 10, new
+
+
+def test_a_very_neat_voice_has_favourites() -> None:
+    """The tidiest stories about one thing begin alike more often than those that tuning learns from."""
+    fox = (Noun("fox", "animal"),)
+    first = [
+        {compose(random.Random(seed), fox, "happy", neat=neat).text.split(".")[0] for seed in range(100)}
+        for neat in (0.75, TIDIEST)
+    ]
+    assert len(first[1]) < 0.6 * len(first[0])
 
 
 def test_the_most_expected_answer_that_passes_is_the_better_one() -> None:
