@@ -156,7 +156,7 @@ def test_guesses_that_stand_outlive_what_others_read(n_read: int) -> None:
     first = pair.stream(PROMPT, **knobs)
     for _ in range(n_read):
         next(first)
-    second = pair.stream("Tell me of a bird.", **knobs)
+    second = pair.stream("Tell me of a bird.", **(knobs | {"schedule": "lockstep"}))
     list(first)
     list(second)
     plain = TWO.pair()
