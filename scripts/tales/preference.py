@@ -158,7 +158,7 @@ def small(rng: random.Random) -> Comparison:
 
 def composed(rng: random.Random) -> Comparison:
     """Make one comparison without a model."""
-    make: Callable[[random.Random], Comparison] = rng.choices((swapped, overdone, careless, small), (40, 17, 28, 15))[0]
+    make: Callable[[random.Random], Comparison] = rng.choices((swapped, overdone, careless, small), (56, 10, 21, 13))[0]
     return make(rng)
 
 
