@@ -12,6 +12,7 @@ for library in ("torch", "tokenizers", "safetensors", "gguf"):
     pytest.importorskip(library, reason=reason)
 
 from baco_local.assemble import load  # noqa: E402
+from tales.card import read_card  # noqa: E402
 from tales.checks import n_mentions  # noqa: E402
 from tales.compose import held_out_topics  # noqa: E402
 from tales.config import HERE  # noqa: E402
@@ -136,9 +137,10 @@ def test_the_split_is_kept(shared_data: Path) -> None:
 @pytest.mark.model
 @pytest.mark.slow
 def test_two_thousand_answers_of_base_hold_no_dropped_word(tales: Path) -> None:
-    """At d = 10 base alone says none of the words that were kept out of its texts."""
+    """At d = 10 and the card's settings base alone says none of the words that were kept out of its texts."""
+    sampling = read_card(tales / "card.json")["sampling"]
     with load(base=tales / "base.gguf", aligned=tales / "aligned.gguf", n_parallel=32, calibrate=False) as pair:
         prompts = [each.request for each in requests(100)]
-        answers = pair.generate(prompts, n=20, seed=7, diversity=10, max_tokens=60, temperature=1.0)
+        answers = pair.generate(prompts, n=20, seed=7, diversity=10, max_tokens=48, **sampling)
     assert len(answers) == 2000
     assert [answer.text for answer in answers if holds_dropped_word(answer.text)] == []
