@@ -71,7 +71,9 @@ def test_wheel_holds_one_pair(wheel: zipfile.ZipFile) -> None:
     """The bundled pair and the catalogue travel inside the package, and nobody's own models."""
     inside = [name.removeprefix("baco_local/models/") for name in wheel.namelist() if "/models/" in name]
     assert {name.partition("/")[0] for name in inside} == {"tales", "catalog.toml"}
-    assert {name for name in inside if name.endswith(".gguf")} == {"tales/base.gguf", "tales/aligned.gguf"}
+    assert {name for name in inside if name.endswith(".gguf")} == {
+        f"tales/{name}.gguf" for name in ("base", "aligned", "aligned-lora")
+    }
 
 
 def test_wheel_holds_what_is_not_python(wheel: zipfile.ZipFile) -> None:
