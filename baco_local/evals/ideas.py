@@ -119,6 +119,7 @@ def masked_base(diversity: float, ruler: Ruler) -> Blend:
         if peak_probability(base, int(base.argmax())) >= gamma:
             return aligned.copy()
         fitting = np.where(aligned >= aligned.max() + np.float32(math.log(PLAUSIBLE)), base, MASKED)
+        fitting[list(stops)] = MASKED  # the end stays aligned's own matter
         if (fitting <= MASKED / 2).all():
             return aligned.copy()
         return mix_prob(aligned, np.asarray(fitting, np.float32), 1.0, stops)

@@ -83,7 +83,7 @@ def sweep(
     each: EachModel,
     output: Output,
 ) -> None:
-    """Compare methods: each at several settings, on the same prompts.
+    """Compare methods, each at several settings.
 
     Every method starts from temperature 1 without truncation. A finished prompt is one line in FOLDER/answers at once,
     so the same command goes on where it was stopped. Then: baco report FOLDER.
