@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from baco_cli.console import Screen
-from baco_cli.measuring_models import Wishes, watched
+from baco_cli.measuring_models import QUALITY, Wishes, watched
 from baco_cli.options import Machine, ModelChoice, Output, bundled, per_call, read_text
 from baco_cli.records import plain, versions
 from baco_cli.render import show_note
@@ -36,7 +36,7 @@ __all__ = ["app", "measure"]
 
 app = typer.Typer(add_completion=False)
 
-MEASURING, MEANING, QUALITY = "Measuring", "Meaning", "Quality"
+MEASURING = "Measuring"
 FORMAT = 1
 DEAL = 10  # answers of a set where every prompt has one answer
 PARTS: tuple[tuple[str, View, Sequence[Group]], ...] = (
@@ -69,34 +69,7 @@ def measure(
     seed: Annotated[
         int, per_call("--seed", "-s", help="Seed of the resamples.", panel=MEASURING, show_default="0")
     ] = 0,
-    semantic: Annotated[
-        bool,
-        per_call("--semantic", help="Measure meanings, too, by the pair's base model.", panel=MEANING),
-    ] = False,
-    embed: Annotated[
-        Path | None,
-        per_call("--embed", help="An embedding model (GGUF) that gives the vectors of meaning.", panel=MEANING),
-    ] = None,
-    same: Annotated[
-        str,
-        per_call(
-            "--same",
-            help="When two answers are one: unigram, cosine, judge or MODULE:FUNCTION.",
-            panel=MEANING,
-            metavar="TEST",
-            show_default="unigram",
-        ),
-    ] = "unigram",
-    same_cut: Annotated[
-        float | None, per_call("--same-cut", help="From where on they are one; each test has its own.", panel=MEANING)
-    ] = None,
-    judge: Annotated[
-        Path | None, per_call("--judge", help="A model (GGUF) whose bits per byte are the quality.", panel=QUALITY)
-    ] = None,
-    reward: Annotated[Path | None, per_call("--reward", help="A reward model (GGUF).", panel=QUALITY)] = None,
-    reward_head: Annotated[
-        Path | None, per_call("--reward-head", help="Its row of weights (.npy), for most models.", panel=QUALITY)
-    ] = None,
+    wishes: Wishes,
     drift: Annotated[
         bool,
         per_call("--drift", help="Find answers that the pair's aligned model thinks odd: an alarm.", panel=QUALITY),
@@ -128,18 +101,8 @@ def measure(
     for each in read:
         if each.n_failed:
             show_note(screen, f"{each.name}: {each.n_failed} rows hold an error instead of an answer")
-    wishes = Wishes(
-        semantic=semantic,
-        embed=embed,
-        same=same,
-        cut=same_cut,
-        judge=judge,
-        reward=reward,
-        head=reward_head,
-        drift=drift,
-    )
     with ExitStack() as open_models:
-        helpers = wishes.load(models, machine.load_options(), check_seed(seed), screen, open_models)
+        helpers = wishes.load(models, machine.load_options(), check_seed(seed), screen, open_models, drift=drift)
         found = survey(
             read,
             across=across,

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from baco_cli.console import Screen
 from baco_cli.folders import pairs_file
 from baco_cli.opening import pair_files
-from baco_cli.options import ModelChoice
+from baco_cli.options import ModelChoice, per_call
 from baco_local.assemble import DEFAULT_PAIR, load_embedder, load_rewarder, load_scorer
 from baco_local.backend.base import ModelInfo
 from baco_local.catalog import find_pair
@@ -35,7 +36,9 @@ from baco_local.metrics.base import AnswerSet
 from baco_local.metrics.semantic import UNIGRAM_CUT, Same, unigram_same
 from baco_local.reading import Scorer
 
-__all__ = ["Helpers", "Wishes", "watched"]
+__all__ = ["QUALITY", "Helpers", "Wishes", "watched"]
+
+MEANING, QUALITY = "Meaning", "Quality"
 
 COSINE_CUT = 0.8  # ours: paraphrases lie above it in all-MiniLM-L6-v2
 YES = 0.5
@@ -62,14 +65,36 @@ class Helpers:
 class Wishes:
     """What the options ask for."""
 
-    semantic: bool
-    embed: Path | None
-    same: str
-    cut: float | None
-    judge: Path | None
-    reward: Path | None
-    head: Path | None
-    drift: bool
+    semantic: Annotated[
+        bool, per_call("--semantic", help="Measure meanings, too, by the pair's base model.", panel=MEANING)
+    ] = False
+    embed: Annotated[
+        Path | None,
+        per_call("--embed", help="An embedding model (GGUF) that gives the vectors of meaning.", panel=MEANING),
+    ] = None
+    same: Annotated[
+        str,
+        per_call(
+            "--same",
+            help="When two answers are one: unigram, cosine, judge or MODULE:FUNCTION.",
+            panel=MEANING,
+            metavar="TEST",
+            show_default="unigram",
+        ),
+    ] = "unigram"
+    same_cut: Annotated[
+        float | None, per_call("--same-cut", help="From where on they are one; each test has its own.", panel=MEANING)
+    ] = None
+    judge: Annotated[
+        Path | None,
+        per_call(
+            "--judge", help="A model (GGUF) that wrote no text here; its bits per byte are a quality.", panel=QUALITY
+        ),
+    ] = None
+    reward: Annotated[Path | None, per_call("--reward", help="A reward model (GGUF).", panel=QUALITY)] = None
+    reward_head: Annotated[
+        Path | None, per_call("--reward-head", help="Its row of weights (.npy), for most models.", panel=QUALITY)
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot go together, before a model is loaded."""
@@ -77,15 +102,22 @@ class Wishes:
             raise UsageError("--same cosine compares vectors; add --embed MODEL.gguf (or --semantic)")
         if self.same == "judge" and self.judge is None:
             raise UsageError("--same judge asks a model; add --judge MODEL.gguf")
-        if self.head is not None and self.reward is None:
+        if self.reward_head is not None and self.reward is None:
             raise UsageError("--reward-head does nothing without --reward MODEL.gguf")
         if self.same not in TESTS and ":" not in self.same:
             raise UsageError(f"--same {self.same!r} is no test; give {', '.join(TESTS)} or MODULE:FUNCTION")
 
     def load(
-        self, models: ModelChoice, options: LoadOptions, seed: int, screen: Screen, open_models: ExitStack
+        self,
+        models: ModelChoice,
+        options: LoadOptions,
+        seed: int,
+        screen: Screen,
+        open_models: ExitStack,
+        *,
+        drift: bool = False,
     ) -> Helpers:
-        """Load the models that are needed; ``open_models`` frees them."""
+        """Load the models that are needed, for ``drift`` the pair's aligned one, too; ``open_models`` frees them."""
         helpers = Helpers()
         if self.embed is not None or self.semantic:
             self._load_vectors(helpers, models, options, screen, open_models)
@@ -98,7 +130,7 @@ class Wishes:
             helpers.sentences["Decan"] = lambda: (
                 f"scored by {base.name}; if it wrote these texts, look once with another"
             )
-        if self.drift:
+        if drift:
             files = pair_of(models)
             path = files.aligned or files.base
             screen.status.show(f"loading {path.name} …")
@@ -146,7 +178,7 @@ class Wishes:
             said.append(f"bits per byte of {title(judge.model.info)}, asked through {judge.form}")
         if self.reward is not None:
             screen.status.show(f"loading {self.reward.name} …")
-            rewarder = load_rewarder(self.reward, self.head, options)
+            rewarder = load_rewarder(self.reward, self.reward_head, options)
             open_models.callback(rewarder.close)
             helpers.quality.append(rewarded(rewarder))
             said.append(f"rewards of {self.reward.name}; utility* by the deciles of the first file's rewards")
@@ -158,19 +190,19 @@ class Wishes:
         """Return what sorts answers into classes, and say how."""
         name = "Same answer"
         if self.same == "cosine":
-            cut = COSINE_CUT if self.cut is None else self.cut
+            cut = COSINE_CUT if self.same_cut is None else self.same_cut
             helpers.sentences[name] = lambda: f"cosine above {cut:g}"
             return classified_by_meaning(cut)
         if self.same == "judge":
             assert judge is not None
-            yes = YES if self.cut is None else self.cut
+            yes = YES if self.same_cut is None else self.same_cut
             helpers.sentences[name] = lambda: f"the judge says yes with a chance above {yes:g}"
             return classified(lambda a, b: a == b or judge.chance_of_yes(QUESTION.format(a, b)) > yes)
         if self.same == "unigram":
-            f1 = UNIGRAM_CUT if self.cut is None else self.cut
+            f1 = UNIGRAM_CUT if self.same_cut is None else self.same_cut
             helpers.sentences[name] = lambda: f"unigram F1 above {f1:g}; of five words or fewer: half of them"
             return classified(lambda a, b: unigram_same(a, b, f1))
-        if self.cut is not None:
+        if self.same_cut is not None:
             raise UsageError(f"--same-cut does nothing with --same {self.same}: a function of your own decides itself")
         helpers.sentences[name] = lambda: f"{self.same} says so"
         return classified(imported(self.same))

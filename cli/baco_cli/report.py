@@ -35,7 +35,7 @@ __all__ = ["app", "report"]
 
 app = typer.Typer(add_completion=False)
 
-REPORT, MEANING, QUALITY = "Report", "Meaning", "Quality"
+REPORT = "Report"
 
 
 @app.command()
@@ -64,36 +64,7 @@ def report(
         per_call("--bootstrap", min=100, help="Resamples behind an interval.", panel=REPORT, show_default="1000"),
     ] = 1000,
     seed: Annotated[int, per_call("--seed", "-s", help="Seed of the resamples.", panel=REPORT, show_default="0")] = 0,
-    semantic: Annotated[
-        bool, per_call("--semantic", help="Measure meanings, too, by the pair's base model.", panel=MEANING)
-    ] = False,
-    embed: Annotated[
-        Path | None,
-        per_call("--embed", help="An embedding model (GGUF) that gives the vectors of meaning.", panel=MEANING),
-    ] = None,
-    same: Annotated[
-        str,
-        per_call(
-            "--same",
-            help="When two answers are one: unigram, cosine, judge or MODULE:FUNCTION.",
-            panel=MEANING,
-            metavar="TEST",
-            show_default="unigram",
-        ),
-    ] = "unigram",
-    same_cut: Annotated[
-        float | None, per_call("--same-cut", help="From where on they are one; each test has its own.", panel=MEANING)
-    ] = None,
-    judge: Annotated[
-        Path | None,
-        per_call(
-            "--judge", help="A model (GGUF) that wrote no text here; its bits per byte are a quality.", panel=QUALITY
-        ),
-    ] = None,
-    reward: Annotated[Path | None, per_call("--reward", help="A reward model (GGUF).", panel=QUALITY)] = None,
-    reward_head: Annotated[
-        Path | None, per_call("--reward-head", help="Its row of weights (.npy), for most models.", panel=QUALITY)
-    ] = None,
+    wishes: Wishes,
     models: ModelChoice,
     machine: Machine,
     output: Output,
@@ -104,23 +75,13 @@ def report(
     intervals, costs, and what must be said beside them. Scores are kept in RUN, so a second page comes quickly.
     """
     screen = output.screen()
-    wishes = Wishes(
-        semantic=semantic,
-        embed=embed,
-        same=same,
-        cut=same_cut,
-        judge=judge,
-        reward=reward,
-        head=reward_head,
-        drift=False,
-    )
     answers = read_answers(run)
     with ExitStack() as open_models:
         helpers = wishes.load(models, machine.load_options(), check_seed(seed), screen, open_models)
-        key = {"semantic": str(semantic), "same": f"{same} {same_cut}"}
+        key = {"semantic": str(wishes.semantic), "same": f"{wishes.same} {wishes.same_cut}"}
         key |= {
             name: f"{path.name} {path.stat().st_size}"
-            for name, path in (("embed", embed), ("judge", judge), ("reward", reward))
+            for name, path in (("embed", wishes.embed), ("judge", wishes.judge), ("reward", wishes.reward))
             if path is not None
         }
         scored = score(

@@ -57,6 +57,16 @@ def test_tables_fit_a_terminal(invoke, same, varied):
     assert max(map(len, lines)) <= 80
 
 
+def test_the_cut_of_a_test_can_be_chosen(invoke, varied):
+    """A cut that was given takes the place of the test's own, and the reader is told."""
+    found = [json.loads(invoke("measure", varied, "--json", *more).stdout) for more in ((), ("--same-cut", "0.999"))]
+    assert "above 0.999" in found[1]["helpers"]["Same answer"]
+    first, second = (
+        next(each["files"][0]["mean"] for each in one["findings"] if each["metric"] == "distinct_k") for one in found
+    )
+    assert second > first
+
+
 def test_json(invoke, same, varied):
     """JSON says what each number means, how sure it is, and every value behind it."""
     done = invoke("measure", same, varied, "--json", "--bootstrap", "200")
