@@ -8,15 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from baco_local.backend.machine import usable_cores
 from baco_local.batch.items import digest
+from baco_local.config import PairFiles
 from baco_local.errors import UsageError
 
-__all__ = ["Manifest", "differences", "file_hash", "manifest_path", "settings_hash"]
+__all__ = ["Manifest", "differences", "file_hash", "hardware", "manifest_path", "model_hashes", "settings_hash"]
 
 KIND = "baco batch"
 VERSION = 1
@@ -101,6 +106,22 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_hashes(files: PairFiles) -> dict[str, str]:
+    """Return the SHA-256 of each model file."""
+    paths = {"base": files.base, "aligned": files.aligned, "adapter": files.aligned_lora}
+    return {name: file_hash(path) for name, path in paths.items() if path is not None}
+
+
+def hardware() -> dict[str, Any]:
+    """Return what the speed of a run depends on."""
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+    }
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

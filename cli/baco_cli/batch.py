@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 import shutil
 import sys
 import tempfile
@@ -19,13 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-import psutil
 import typer
 
 from baco_cli.console import Screen
-from baco_cli.folders import pairs_file
 from baco_cli.nodes import ModelOrder
-from baco_cli.opening import open_pair, pair_files
+from baco_cli.opening import check_files, chosen_pair, open_pair
 from baco_cli.options import (
     EachModel,
     Machine,
@@ -39,22 +36,20 @@ from baco_cli.options import (
     refuse_early,
     turned,
 )
+from baco_cli.progress import Ticker, clock, count, progress_words
 from baco_cli.records import plain, settings_record, versions
 from baco_cli.render import banner, show_note
 from baco_cli.stopping import stoppable
-from baco_local.assemble import DEFAULT_PAIR
-from baco_local.backend.gguf_file import check_adapter, check_model
-from baco_local.backend.machine import usable_cores
 from baco_local.batch.cluster import Cluster, ClusterOptions, RayCrew
 from baco_local.batch.inputs import Checked, Input
 from baco_local.batch.items import Shard
-from baco_local.batch.manifest import Manifest, file_hash, manifest_path
+from baco_local.batch.manifest import Manifest, file_hash, hardware, manifest_path, model_hashes
 from baco_local.batch.outputs import FORMATS, Format
 from baco_local.batch.runner import Collector, run
 from baco_local.batch.session import Batch, carry_out
 from baco_local.batch.session import Output as OutputFile
 from baco_local.batch.worker import Crew, Figures, Wishes, Worker
-from baco_local.catalog import PairCard, find_pair
+from baco_local.catalog import PairCard
 from baco_local.config import LoadOptions, PairFiles
 from baco_local.errors import UsageError
 from baco_local.pair import Stream
@@ -62,17 +57,7 @@ from baco_local.settings import Settings
 from baco_local.text.frames import FRAMES
 from baco_local.types import Role
 
-__all__ = [
-    "Progress",
-    "app",
-    "batch",
-    "chosen_pair",
-    "clock",
-    "count",
-    "hardware",
-    "model_hashes",
-    "progress_words",
-]
+__all__ = ["Progress", "app", "batch"]
 
 app = typer.Typer(add_completion=False)
 
@@ -81,8 +66,6 @@ Hands: TypeAlias = Callable[[Batch, int, list[Stream], dict[str, Any]], Abstract
 
 BATCH, CLUSTER = "Batch", "Cluster"
 DEFAULT_SEED = 0  # the same for every shard and every resumed run, where nobody chose one
-BEAT_S = 0.2  # between two pictures of the progress on a terminal
-MINUTE_S = 60.0  # and elsewhere
 SAME_TEXT = ("detail", "n_rivals", "schedule", "drafter", "draft_max")  # settings that leave every text as it is
 
 
@@ -201,6 +184,7 @@ def batch(
         if checked.ignored:
             show_note(screen, f"fields that do nothing here: {', '.join(checked.ignored)}")
         chosen, card = chosen_pair(models)
+        check_files(chosen)
         hashes = model_hashes(chosen)
         wishes = Wishes(settings=turned(Settings().turn(card.sampling), writing, sampling, each), system=system.system)
         seed = chosen_seed(sampling, rows.output_file)
@@ -239,60 +223,24 @@ def batch(
 
 
 class Progress:
-    """How far the work is: one line that is written over on a terminal, a line a minute elsewhere."""
+    """How far a batch is."""
 
     def __init__(self, screen: Screen, n_total: int, n_before: int, *, calm: bool) -> None:
         """Take the number of answers in all, and of those that were there before."""
-        self._screen, self._n_total, self._n_before = screen, n_total, n_before
-        self._live = screen.err.is_terminal and not screen.err.is_dumb_terminal and not calm
-        self._started_s = self._said_s = time.perf_counter()
-        self._gone = False  # nobody reads stderr any more
+        self._show, self._n_total, self._n_before = Ticker(screen, calm=calm), n_total, n_before
 
     def __call__(self, collector: Collector, figures: Callable[[], Figures]) -> None:
         """Show where the work stands, if it is time to."""
-        now_s = time.perf_counter()
-        if now_s - self._said_s < (BEAT_S if self._live else MINUTE_S) or self._gone:
-            return
-        self._said_s = now_s
-        words = progress_words(
-            self._n_before + collector.n_written + collector.n_failed,
-            self._n_total,
-            figures(),
-            n_now=collector.n_written + collector.n_failed,
-            n_failed=collector.n_failed,
-            elapsed_s=now_s - self._started_s,
+        self._show(
+            lambda elapsed_s: progress_words(
+                self._n_before + collector.n_written + collector.n_failed,
+                self._n_total,
+                figures(),
+                n_now=collector.n_written + collector.n_failed,
+                n_failed=collector.n_failed,
+                elapsed_s=elapsed_s,
+            )
         )
-        try:
-            if self._live:
-                self._screen.status.show(words)
-            else:
-                self._screen.say(words)
-        except OSError:  # a closed pipe
-            self._gone = True
-
-
-def progress_words(n_done: int, n_total: int, figures: Figures, *, n_now: int, n_failed: int, elapsed_s: float) -> str:
-    """Return ``37/400 · base 210 tok/s, aligned 210 tok/s · base 31 % · 2:10 left · 1 error``.
-
-    Args:
-        n_done: answers that are there, those of earlier runs included.
-        n_total: answers that are wanted.
-        figures: what was written by this run.
-        n_now: answers of this run.
-        n_failed: of these, how many have failed.
-        elapsed_s: the time of this run.
-
-    """
-    speeds = [f"{role} {figures.n_decoded[role] / max(elapsed_s, 1e-9):.0f} tok/s" for role in Role]
-    left = f"{clock(elapsed_s / n_now * (n_total - n_done))} left" if n_now else ""
-    parts = [
-        f"{n_done}/{n_total}",
-        ", ".join(speeds),
-        f"base {100 * figures.n_base / max(1, figures.n_tokens):.0f} %",
-        left,
-        count(n_failed, "error") if n_failed else "",
-    ]
-    return " · ".join(part for part in parts if part)
 
 
 def to_file(wanted: Batch, rows: Rows, hands: Hands, screen: Screen, about: dict[str, Any], *, as_json: bool) -> None:
@@ -469,25 +417,6 @@ def refuse_overwriting(source: str | None, output_file: Path | None) -> None:
             raise UsageError(f"{str(path)!r} cannot be written: it is also read; choose another -o")
 
 
-def chosen_pair(models: ModelChoice) -> tuple[PairFiles, PairCard]:
-    """Return the files that will be loaded, each of which has been looked at, and what is known about them."""
-    files = pair_files(models)
-    if files is None:
-        known = find_pair(models.model or DEFAULT_PAIR, pairs_file())
-        files, card = known.files, known.card
-    else:
-        second = files.aligned or files.aligned_lora
-        assert second is not None
-        files = dataclasses.replace(files, name=f"{files.base.stem} + {second.stem}")
-        card = PairCard(name=files.name)
-    base = check_model(files.base)
-    if files.aligned is not None:
-        check_model(files.aligned)
-    elif files.aligned_lora is not None:
-        check_adapter(files.aligned_lora, base)
-    return files, card
-
-
 def chosen_seed(sampling: Sampling, output_file: Path | None) -> int:
     """Return the seed of the run: the one that was given, or 0; -1 is a new one for every new output."""
     if sampling.seed is None:
@@ -497,12 +426,6 @@ def chosen_seed(sampling: Sampling, output_file: Path | None) -> int:
         if before is not None and isinstance(before.made_with.get("seed"), int):
             return int(before.made_with["seed"])
     return sampling.chosen_seed()
-
-
-def model_hashes(files: PairFiles) -> dict[str, str]:
-    """Return the SHA-256 of each model file."""
-    paths = {"base": files.base, "aligned": files.aligned, "adapter": files.aligned_lora}
-    return {name: file_hash(path) for name, path in paths.items() if path is not None}
 
 
 def made_with(
@@ -545,25 +468,3 @@ def about_run(wanted: Batch, checked: Checked, source: str | None) -> dict[str, 
         "versions": versions(),
         "hardware": hardware(),
     }
-
-
-def hardware() -> dict[str, Any]:
-    """Return what the speed of a run depends on."""
-    return {
-        "system": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": usable_cores(),
-        "memory_bytes": psutil.virtual_memory().total,
-    }
-
-
-def count(n: int, noun: str) -> str:
-    """Return ``1 answer`` or ``2 answers``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def clock(seconds: float) -> str:
-    """Return ``0:09``, ``12:40`` or ``1:02:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

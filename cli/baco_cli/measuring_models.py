@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Annotated
 
 from baco_cli.console import Screen
-from baco_cli.folders import pairs_file
-from baco_cli.opening import pair_files
+from baco_cli.opening import chosen_pair
 from baco_cli.options import ModelChoice, per_call
-from baco_local.assemble import DEFAULT_PAIR, load_embedder, load_rewarder, load_scorer
+from baco_local.assemble import load_embedder, load_rewarder, load_scorer
 from baco_local.backend.base import ModelInfo
-from baco_local.catalog import find_pair
-from baco_local.config import LoadOptions, PairFiles
+from baco_local.config import LoadOptions
 from baco_local.errors import UsageError
 from baco_local.metrics.annotators import (
     Annotate,
@@ -122,7 +120,7 @@ class Wishes:
         if self.embed is not None or self.semantic:
             self._load_vectors(helpers, models, options, screen, open_models)
         if self.semantic:
-            base = pair_of(models).base
+            base = chosen_pair(models)[0].base
             screen.status.show(f"loading {base.name} …")
             scorer = load_scorer(base, options)
             open_models.callback(scorer.close)
@@ -131,7 +129,7 @@ class Wishes:
                 f"scored by {base.name}; if it wrote these texts, look once with another"
             )
         if drift:
-            files = pair_of(models)
+            files = chosen_pair(models)[0]
             path = files.aligned or files.base
             screen.status.show(f"loading {path.name} …")
             aligned = load_scorer(path, options, adapter=files.aligned_lora, adapter_scale=files.lora_scale)
@@ -148,7 +146,7 @@ class Wishes:
     def _load_vectors(
         self, helpers: Helpers, models: ModelChoice, options: LoadOptions, screen: Screen, open_models: ExitStack
     ) -> None:
-        path = self.embed or pair_of(models).base
+        path = self.embed or chosen_pair(models)[0].base
         screen.status.show(f"loading {path.name} …")
         embedder = load_embedder(path, options)
         open_models.callback(embedder.close)
@@ -216,11 +214,6 @@ def imported(spec: str) -> Same:
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"--same {spec!r}: {error}") from error
     return function
-
-
-def pair_of(models: ModelChoice) -> PairFiles:
-    """Return the files of the chosen pair."""
-    return pair_files(models) or find_pair(models.model or DEFAULT_PAIR, pairs_file()).files
 
 
 def title(info: ModelInfo) -> str:

@@ -5,6 +5,7 @@ Knows no prompt; resolves names to files and hands the rest to the library.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import sys
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ from baco_cli.console import Screen
 from baco_cli.folders import cache_dir, pairs_file
 from baco_cli.options import EachModel, Machine, ModelChoice
 from baco_cli.render import show_note
-from baco_local.catalog import known_pairs
+from baco_local.assemble import DEFAULT_PAIR
+from baco_local.backend.gguf_file import check_adapter, check_model
+from baco_local.catalog import PairCard, find_pair, known_pairs
 from baco_local.config import PairFiles
 from baco_local.errors import ModelNotFoundError, UsageError
 from baco_local.pair import Pair
 from baco_local.types import Role
 
-__all__ = ["model_file", "open_pair", "pair_files", "piped_text"]
+__all__ = ["check_files", "chosen_pair", "model_file", "open_pair", "pair_files", "piped_text"]
 
 
 @contextmanager
@@ -66,6 +69,29 @@ def pair_files(models: ModelChoice) -> PairFiles | None:
         aligned_lora=None if models.aligned_lora is None else models.aligned_lora.expanduser(),
         lora_scale=1.0 if models.lora_scale is None else models.lora_scale,
     )
+
+
+def chosen_pair(models: ModelChoice) -> tuple[PairFiles, PairCard]:
+    """Return the files that will be loaded, and what is known about them."""
+    files = pair_files(models)
+    if files is None:
+        known = find_pair(models.model or DEFAULT_PAIR, pairs_file())
+        files, card = known.files, known.card
+    else:
+        second = files.aligned or files.aligned_lora
+        assert second is not None
+        files = dataclasses.replace(files, name=f"{files.base.stem} + {second.stem}")
+        card = PairCard(name=files.name)
+    return files, card
+
+
+def check_files(files: PairFiles) -> None:
+    """Look at each file of a pair before anything is loaded, or raise ModelFileError."""
+    base = check_model(files.base)
+    if files.aligned is not None:
+        check_model(files.aligned)
+    elif files.aligned_lora is not None:
+        check_adapter(files.aligned_lora, base)
 
 
 def model_file(spec: str, role: Role) -> Path:

@@ -14,13 +14,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from baco_cli.batch import chosen_pair, clock, count, hardware, model_hashes, progress_words
 from baco_cli.console import Screen
-from baco_cli.opening import open_pair
+from baco_cli.opening import check_files, chosen_pair, open_pair
 from baco_cli.options import EachModel, Machine, ModelChoice, Output, bundled, per_call
+from baco_cli.progress import Ticker, clock, count, progress_words
 from baco_cli.records import versions
 from baco_cli.render import show_note
 from baco_cli.stopping import stoppable
+from baco_local.batch.manifest import hardware, model_hashes
 from baco_local.config import LoadOptions
 from baco_local.errors import UsageError
 from baco_local.evals.methods import FAMILIES, METHODS
@@ -34,7 +35,6 @@ __all__ = ["app", "sweep"]
 app = typer.Typer(add_completion=False)
 
 SWEEP = "Sweep"
-BEAT_S, MINUTE_S = 0.2, 60.0  # between two pictures of the progress: on a terminal, and elsewhere
 
 
 @app.command()
@@ -106,6 +106,7 @@ def sweep(
     if output_folder is None and not dry_run:
         raise UsageError("a sweep needs a folder\n    give one:  baco sweep ... -o runs/first")
     files, _ = chosen_pair(models)
+    check_files(files)
     both = machine.load_options()
     loaded = {role: each.load_options(role, both) or both for role in Role}
     screen.say(plan_words(plan))
@@ -116,7 +117,7 @@ def sweep(
     started_s = time.perf_counter()
     live: list[Stream] = []
     with open_pair(models, machine, each, screen, n_parallel=machine.at_once(plan.n_samples * 4)) as pair:
-        progress = Told(screen, calm=no_progress)
+        show = Ticker(screen, calm=no_progress)
         with stoppable(live) as stopped:
             run = carry_out(
                 plan,
@@ -131,7 +132,7 @@ def sweep(
                 },
                 live=live,
                 stopped=lambda: stopped.yes,
-                watch=progress,
+                watch=lambda progress: show(lambda elapsed_s: told(progress, elapsed_s)),
                 say=lambda words: screen.status.show(f"{words} …"),
             )
         screen.status.clear()
@@ -159,33 +160,17 @@ def sweep(
     screen.say(f"next:  baco report {output_folder} -o report.html")
 
 
-class Told:
-    """How far the work is: one line that is written over on a terminal, a line a minute elsewhere."""
-
-    def __init__(self, screen: Screen, *, calm: bool) -> None:
-        self._screen = screen
-        self._live = screen.err.is_terminal and not screen.err.is_dumb_terminal and not calm
-        self._started_s = self._said_s = time.perf_counter()
-
-    def __call__(self, progress: Progress) -> None:
-        """Show where the work stands, if it is time to."""
-        now_s = time.perf_counter()
-        if now_s - self._said_s < (BEAT_S if self._live else MINUTE_S):
-            return
-        self._said_s = now_s
-        words = progress_words(
-            progress.n_done,
-            progress.n_total,
-            progress.figures,
-            n_now=progress.n_now,
-            n_failed=0,
-            elapsed_s=now_s - self._started_s,
-        )
-        words = f"{progress.method} {progress.place} · {words}"
-        if self._live:
-            self._screen.status.show(words)
-        else:
-            self._screen.say(words)
+def told(progress: Progress, elapsed_s: float) -> str:
+    """Return which point is written, and how far the whole work is."""
+    words = progress_words(
+        progress.n_done,
+        progress.n_total,
+        progress.figures,
+        n_now=progress.n_now,
+        n_failed=0,
+        elapsed_s=elapsed_s,
+    )
+    return f"{progress.method} {progress.place} · {words}"
 
 
 def plan_words(plan: Plan) -> str:

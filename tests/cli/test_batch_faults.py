@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from baco_cli.batch import Progress, progress_words
+from baco_cli.batch import Progress
 from baco_cli.console import Screen
+from baco_cli.progress import progress_words
 from baco_local.batch.worker import Figures
 from baco_local.types import Role
 from scripted_batches import lines
