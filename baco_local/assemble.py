@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ __all__ = [
     "load_rewarder",
     "load_scorer",
 ]
+
+Kept = TypeVar("Kept")
 
 DEFAULT_PAIR = "tales"
 SAY_S, GUESS_S = 80e-6, 100e-6  # our own work for a token and for a guess, on one core of a server of 2024
@@ -399,6 +401,19 @@ def _aligned_name(files: PairFiles) -> str:
     return str(files.aligned or files.aligned_lora)
 
 
+def _kept(path: Path | None, read: Callable[[Any], Kept], make: Callable[[], Any]) -> Kept:
+    """Return what ``read`` finds in a JSON file, or make it and keep it there; None = it is not kept."""
+    if path is not None and path.exists():
+        with suppress(OSError, ValueError, TypeError, KeyError, UsageError):  # half-written or older: made again
+            return read(json.loads(path.read_text(encoding="utf-8")))
+    made = make()
+    if path is not None:
+        with suppress(OSError):  # a folder that cannot be written costs a measurement next time, no answer now
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(made), encoding="utf-8")
+    return read(made)
+
+
 class _CalibrationCache:
     """Measures what the dial means for a pair, once per pair of vocabulary and files."""
 
@@ -413,18 +428,12 @@ class _CalibrationCache:
 
     def __call__(self, pair: Pair) -> Calibration | None:
         """Return the kept calibration, or measure and keep one."""
-        if self._path is not None and self._path.exists():
-            try:
-                return Calibration.from_json(json.loads(self._path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, UsageError):
-                pass  # a half-written or older file: measured again
-        self._say("measuring what the dial means for this pair (once)")
-        calibration = measure(pair)
-        if self._path is not None:
-            with suppress(OSError):  # a folder that cannot be written costs a measurement next time, no answer now
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.write_text(json.dumps(calibration.to_json()), encoding="utf-8")
-        return calibration
+
+        def measured() -> dict[str, object]:
+            self._say("measuring what the dial means for this pair (once)")
+            return measure(pair).to_json()
+
+        return _kept(self._path, Calibration.from_json, measured)
 
 
 class _CostCache:
@@ -442,22 +451,15 @@ class _CostCache:
     def __call__(self) -> Costs:
         """Return the kept costs, or time and keep them."""
         path = None if self._folder is None else self._folder / f"costs-{self._fingerprint()}.json"
-        if path is not None and path.exists():
-            try:
-                kept = json.loads(path.read_text(encoding="utf-8"))
-                return self._costs({reader: [(int(n), float(s)) for n, s in kept[reader]] for reader in self._models})
-            except (OSError, ValueError, TypeError, KeyError):
-                pass  # a half-written file: timed again
-        self._say("timing this pair (once)")
-        timed = {reader: measure_decodes(model) for reader, model in self._models.items()}
-        if path is not None:
-            with suppress(OSError):  # a folder that cannot be written costs a moment next time, no answer now
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(timed), encoding="utf-8")
-        return self._costs(timed)
+        return _kept(path, self._costs, self._timed)
 
-    def _costs(self, timed: Mapping[Reader, Sequence[tuple[int, float]]]) -> Costs:
-        return Costs({reader: Cost(tuple(points)) for reader, points in timed.items()}, say=SAY_S, guess=GUESS_S)
+    def _timed(self) -> dict[str, Sequence[tuple[int, float]]]:
+        self._say("timing this pair (once)")
+        return {str(reader): measure_decodes(model) for reader, model in self._models.items()}
+
+    def _costs(self, timed: Any) -> Costs:
+        points = {reader: tuple((int(n), float(s)) for n, s in timed[str(reader)]) for reader in self._models}
+        return Costs({reader: Cost(each) for reader, each in points.items()}, say=SAY_S, guess=GUESS_S)
 
     def _fingerprint(self) -> str:
         """Return a name for all that the timings depend on."""
