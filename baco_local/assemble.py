@@ -22,7 +22,7 @@ from baco_local.backend.base import Model, ModelInfo
 from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
 from baco_local.backend.machine import BuildFacts, free_memory, usable_cores
 from baco_local.backend.memory import plan_pair
-from baco_local.backend.timing import measure_decodes
+from baco_local.backend.timing import measure_decodes, measure_overlap
 from baco_local.calibrate import calibrate as measure
 from baco_local.catalog import KnownPair, PairCard, find_pair
 from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
@@ -115,10 +115,12 @@ def load(
     if n_parallel < 1:
         raise UsageError(f"n_parallel is {n_parallel}; at least one answer must be decoded at a time")
     both = options or LoadOptions()
+    each = base_options or both, aligned_options or both
+    n_cores = max(of.threads or usable_cores() for of in each)
     say = on_progress or (lambda _words: None)
     say(f"loading {files.name}")
     with ExitStack() as undo:
-        models, notes = _open(files, base_options or both, aligned_options or both, n_parallel, undo)
+        models, notes = _open(files, *each, n_parallel, undo)
         agreement = check_pair(
             models[Role.BASE].vocab,
             models[Role.ALIGNED].vocab,
@@ -140,9 +142,10 @@ def load(
             template=template,
             notes=(*template_notes, *_advice(models), *agreement.notes, *notes),
             n_parallel=n_parallel,
+            n_cores=n_cores,
             calibration=Calibration.from_json(card.calibration) if card.calibration and calibrate else None,
             calibrate=cache if calibrate else None,
-            measure=_CostCache(cache_dir, readers, (base_options or both, aligned_options or both), say),
+            measure=_CostCache(cache_dir, readers, each, n_cores, say),
         )
         undo.pop_all()
     return loaded
@@ -444,22 +447,27 @@ class _CostCache:
         folder: Path | None,
         models: Mapping[Reader, Model],
         options: tuple[LoadOptions, ...],
+        n_cores: int,
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._models, self._options, self._say = folder, models, options, say
+        self._n_cores = n_cores
 
     def __call__(self) -> Costs:
         """Return the kept costs, or time and keep them."""
         path = None if self._folder is None else self._folder / f"costs-{self._fingerprint()}.json"
         return _kept(path, self._costs, self._timed)
 
-    def _timed(self) -> dict[str, Sequence[tuple[int, float]]]:
+    def _timed(self) -> dict[str, Sequence[tuple[int, float]] | float]:
         self._say("timing this pair (once)")
-        return {str(reader): measure_decodes(model) for reader, model in self._models.items()}
+        pair = {role: self._models[role] for role in Role}
+        decodes = {str(reader): measure_decodes(model) for reader, model in self._models.items()}
+        return {**decodes, "overlap": measure_overlap(pair, self._n_cores)}
 
     def _costs(self, timed: Any) -> Costs:
         points = {reader: tuple((int(n), float(s)) for n, s in timed[str(reader)]) for reader in self._models}
-        return Costs({reader: Cost(each) for reader, each in points.items()}, say=SAY_S, guess=GUESS_S)
+        costs = {reader: Cost(each) for reader, each in points.items()}
+        return Costs(costs, overlap=float(timed["overlap"]), say=SAY_S, guess=GUESS_S)
 
     def _fingerprint(self) -> str:
         """Return a name for all that the timings depend on."""

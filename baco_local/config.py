@@ -89,7 +89,7 @@ class LoadOptions:
     ctx_size: int = 0  # positions that one sequence may hold; 0 = as the model was trained, less where memory is short
     batch_size: int = 512  # tokens of one decode
     ubatch_size: int = 0  # tokens computed at once; 0 = 512, fewer for a tiny model, whose rows then never differ
-    threads: int = 0  # 0 = physical cores, fewer for a tiny model
+    threads: int = 0  # shared by models that read at the same time; 0 = physical cores, fewer for a tiny model
     threads_batch: int = 0  # threads while reading prompts; 0 = as threads
     flash_attention: FlashAttention = FlashAttention.AUTO
     cache_type_k: CacheType = CacheType.F16

@@ -144,6 +144,7 @@ class Pair:
         template: ChatTemplate | None,
         notes: Sequence[str] = (),
         n_parallel: int | None = None,
+        n_cores: int = 1,
         calibration: Calibration | None = None,
         calibrate: Callable[[Pair], Calibration | None] | None = None,
         measure: Callable[[], Costs] | None = None,
@@ -151,13 +152,13 @@ class Pair:
     ) -> None:
         """Take the parts that ``assemble`` has made; ``calibrate`` is asked once, when a dial first needs it.
 
-        ``models`` may hold a helper beside the two. ``measure`` is asked once, when a schedule first needs it, what a
+        ``models`` may hold a helper beside the two; with ``n_cores`` above 1 they read at the same time. ``measure`` is asked once, when a schedule first needs it, what a
         decode of each takes; None = it is guessed from their sizes.
         """
         self.name, self.card, self.notes = name, card, tuple(notes)
         self.settings = Settings().turn(card.sampling)
         self.infos: dict[Role, ModelInfo] = {role: models[role].info for role in Role}
-        self.engine = Engine(models, n_parallel=n_parallel)
+        self.engine = Engine(models, n_parallel=n_parallel, n_cores=n_cores)
         self.n_ctx = min(models[role].n_ctx for role in Role)
         self.n_parallel = n_parallel or min(model.n_sequences for model in models.values())
         self.pieces = vocab.pieces

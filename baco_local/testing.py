@@ -186,6 +186,7 @@ class ScriptedModel:
             chat_template=chat_template,
         )
         self.n_ctx, self.n_sequences, self.n_batch, self.can_rewind = n_ctx, n_sequences, n_batch, can_rewind
+        self.n_threads = 1
         self.cancelled: Callable[[], bool] | None = None
         self.n_feeds = 0  # decodes
         self.n_fed = 0  # ids in all of them
@@ -221,6 +222,9 @@ class ScriptedModel:
             ends = range(len(read) - feed.n_rows + 1, len(read) + 1)
             rows.append(np.array([self._script(read[:end]) for end in ends], np.float32).reshape(-1, len(self.vocab)))
         return rows
+
+    def use_threads(self, n: int) -> None:
+        """Do nothing: a script computes in the caller's thread."""
 
     def rewind(self, sequence: int, length: int) -> bool:
         """Forget what a sequence holds after its first ``length`` positions; 0 always works."""

@@ -20,6 +20,7 @@ import platform
 import resource
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,18 +45,22 @@ SIZES = (2, 4, 8, 16)  # tokens of one decode, and sequences of one decode
 
 
 class DecodeClock:
-    """Counts the time that llama.cpp itself takes, by standing between the binding and its caller."""
+    """Counts the time in which llama.cpp decodes at all, by standing between the binding and its caller."""
 
     def __init__(self) -> None:
-        self.spent_s, self.n_calls = 0.0, 0
+        self.spent_s = 0.0
+        self._n_inside, self._since_s, self._lock = 0, 0.0, threading.Lock()
         self._decode: Callable[[Any, Any], int] = lc.llama_decode
 
     def __call__(self, context: Any, batch: Any) -> int:
-        """Decode, and add up how long it took."""
-        started_s = time.perf_counter()
+        """Decode, and add up how long it took; two decodes at once count once."""
+        with self._lock:
+            self._since_s = self._since_s if self._n_inside else time.perf_counter()
+            self._n_inside += 1
         code = self._decode(context, batch)
-        self.spent_s += time.perf_counter() - started_s
-        self.n_calls += 1
+        with self._lock:
+            self._n_inside -= 1
+            self.spent_s += 0.0 if self._n_inside else time.perf_counter() - self._since_s
         return code
 
     def __enter__(self) -> DecodeClock:

@@ -63,6 +63,7 @@ class Model(Protocol):
     n_ctx: int
     n_sequences: int
     n_batch: int
+    n_threads: int  # cores that it may keep busy; 0 = it computes on a device
     can_rewind: bool  # False: recurrent and hybrid models, whose state cannot be taken back in part
     cancelled: Callable[[], bool] | None  # looked at during long feeds; True makes ``feed`` raise Interrupted
 
@@ -71,6 +72,10 @@ class Model(Protocol):
 
         The rows may be views that the next ``feed`` of this model overwrites; masking them in place is allowed.
         """
+        ...
+
+    def use_threads(self, n: int) -> None:
+        """Let at most so many threads, 1 or more, compute the next feeds; never more than ``n_threads``."""
         ...
 
     def rewind(self, sequence: int, length: int) -> bool:

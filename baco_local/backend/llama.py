@@ -321,7 +321,9 @@ class LlamaModel:
         self.n_ctx = n_ctx
         self.n_sequences: int = lc.llama_n_seq_max(context)
         self.n_batch: int = lc.llama_n_batch(context)
+        self.n_threads: int = 0 if info.layers_offloaded else lc.llama_n_threads(context)
         self.cancelled: Callable[[], bool] | None = None
+        self._threads = self._most_threads = lc.llama_n_threads(context), lc.llama_n_threads_batch(context)
         self._weights, self._adapter = weights, adapter_handle
         self._context: int | None = context
         self._memory = lc.llama_get_memory(context)
@@ -441,6 +443,13 @@ class LlamaModel:
                 "write fewer answers at once or raise the context size"
             )
         _fail(BackendError, f"llama.cpp could not compute {n_ids} tokens (code {code})")
+
+    def use_threads(self, n: int) -> None:
+        """Let at most so many threads compute the next feeds; rows may differ in their last digits by that."""
+        threads = min(n, self._most_threads[0]), min(n, self._most_threads[1])
+        if threads != self._threads:
+            self._threads = threads
+            lc.llama_set_n_threads(self._context, *threads)
 
     # --- stopping ---
 

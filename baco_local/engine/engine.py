@@ -1,17 +1,18 @@
 """Rows become answers: the engine lets many sequences ask for rows, feeds both models in batches, and answers.
 
-One step is at most one decode of each model, for all live sequences together. Synchronous and single-threaded; prompts
-that begin alike are read once. Knows neither text nor routers: what is said next is the voice's matter.
+One step is at most one decode of each model, for all live sequences together; both may decode at the same time, and
+nothing else does. Prompts that begin alike are read once. Knows neither text nor routers: what is said next is the voice's matter.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
+from baco_local.backend.abreast import Abreast
 from baco_local.backend.base import CacheFull, Feed, Interrupted, Model
 from baco_local.engine.answer import Token
 from baco_local.engine.lanes import Lane, Lanes, common_prefix
@@ -73,8 +74,9 @@ class _Reading(NamedTuple):
 class Engine:
     """Decodes tasks on a pair of models; at most as many at once as the models have sequences."""
 
-    def __init__(self, models: Mapping[Reader, Model], *, n_parallel: int | None = None) -> None:
+    def __init__(self, models: Mapping[Reader, Model], *, n_parallel: int | None = None, n_cores: int = 1) -> None:
         self.models = models
+        self._abreast = Abreast(models, n_cores)
         self._lanes = {reader: Lanes(model) for reader, model in models.items()}
         self._room = n_parallel or min(model.n_sequences for model in models.values())
         self._waiting: deque[Task] = deque()
@@ -165,6 +167,7 @@ class Engine:
         self.abandon()
         for model in self.models.values():
             model.close()
+        self._abreast.close()
 
     # --- the parts of a step, in order ----------------------------------------------------------------------------
 
@@ -221,15 +224,17 @@ class Engine:
         turn.asks, turn.found = asks, [None] * len(asks)
 
     def _read(self) -> None:
-        """Let each model read what the open asks want of it: first planned, then decoded one right after the other."""
+        """Let each model read what the open asks want of it: first planned, then decoded."""
         awaited = tuple(turn for turn in self._turns if self._is_awaited(turn)) if self._waiting else ()
         plans = {reader: self._plan(reader, awaited) for reader in self.models}
-        found: dict[Reader, list[Rows]] = {}
-        with suppress(Interrupted):
-            for reader, plan in plans.items():
-                if plan:
-                    found[reader] = self._feed(reader, [reading.feed for reading in plan])
-        for reader, all_rows in found.items():
+        jobs = {
+            reader: partial(self._feed, reader, [reading.feed for reading in plan])
+            for reader, plan in plans.items()
+            if plan
+        }
+        for reader, all_rows in self._abreast.run(jobs).items():
+            if all_rows is None:
+                continue
             for (turn, i, lane, feed, whole), rows in zip(plans[reader], all_rows, strict=True):
                 sequence = turn.task.sequence
                 n_read = self._lanes[reader].has_read(lane, feed, len(sequence.ids))
@@ -289,11 +294,13 @@ class Engine:
     def _is_awaited(self, turn: _Turn) -> bool:
         return turn.reading and any(_alike(turn.task, task) for task in self._waiting)
 
-    def _feed(self, reader: Reader, feeds: list[Feed]) -> list[Rows]:
-        """Feed, and make room by dropping parked lanes where the cache is full."""
+    def _feed(self, reader: Reader, feeds: list[Feed]) -> list[Rows] | None:
+        """Feed, and make room by dropping parked lanes where the cache is full; None = every answer was cancelled."""
         while True:
             try:
                 return self.models[reader].feed(feeds)
+            except Interrupted:
+                return None
             except CacheFull:
                 if not self._lanes[reader].drop_parked():
                     raise
