@@ -255,6 +255,7 @@ def scripted_pair(
     n_ctx: int = 4096,
     n_parallel: int = 8,
     n_batch: int = 512,
+    n_cores: int = 1,
     can_rewind: bool = True,
     name: str = "scripted",
     card: PairCard | None = None,
@@ -263,7 +264,8 @@ def scripted_pair(
 ) -> Pair:
     """Return a pair of scripted models; without scripts, two lively ones over a few words that end at some point.
 
-    With ``draft`` a third model guesses for the speculative schedule.
+    With ``draft`` a third model guesses for the speculative schedule; with ``n_cores`` above 1 both read at the same
+    time.
 
     Example::
 
@@ -292,6 +294,7 @@ def scripted_pair(
         card=card or PairCard(name=name),
         template=ChatTemplate(TEMPLATE),
         n_parallel=n_parallel,
+        n_cores=n_cores,
     )
 
 

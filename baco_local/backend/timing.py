@@ -52,9 +52,7 @@ def _runs(model: Model, n_tokens: int, clock: Callable[[], float]) -> Iterator[f
             yield took_s
 
 
-def measure_overlap(
-    models: Mapping[Key, Model], n_cores: int, clock: Callable[[], float] = time.perf_counter
-) -> float:
+def measure_overlap(models: Mapping[Key, Model], n_cores: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return what a token of all models takes when they read as they will, in parts of what it takes one by one.
 
     1.0 = they take turns; 0.5 = two models in the time of one. Sequence 0 of each must be empty.

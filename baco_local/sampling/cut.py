@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -73,7 +74,7 @@ class Cut:
         if self.sigmas:
             bound = top - self.sigmas * _deviation(row)
         if self.min_p:
-            bound = max(bound, float(np.float32(top) + np.log(np.float32(self.min_p))) - self.slack)
+            bound = max(bound, float(np.float32(top) + _log32(self.min_p)) - self.slack)
         if self.top_k:
             near = (row >= max(bound, top - NEAR)).nonzero()[0]
             if near.size >= self.top_k:
@@ -94,6 +95,11 @@ def cut_of(recipe: Recipe) -> tuple[Cut, Recipe]:
     min_p = max((step.p for step in cuts if isinstance(step, MinP)), default=0.0)
     top_k = min((step.k for step in cuts if isinstance(step, TopK) and step.k), default=0)
     return Cut(sigmas=sigmas, min_p=min_p, top_k=top_k), recipe
+
+
+@cache
+def _log32(p: float) -> np.float32:
+    return np.float32(np.log(np.float32(p)))
 
 
 def _deviation(row: Row) -> float:  # [V]

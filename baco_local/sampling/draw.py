@@ -27,6 +27,7 @@ ODD_2 = 0x94D049BB133111EB
 STRIDE_64, ODD_1_64, ODD_2_64 = U64(STRIDE), U64(ODD_1), U64(ODD_2)
 SHIFT_1, SHIFT_2, SHIFT_3, SHIFT_4 = U64(30), U64(27), U64(31), U64(12)
 UNIT = 2.0**-52
+FEW = 8  # ids whose noise plain integers make sooner than numpy
 BLOCK = 8192  # ids whose noise is made at once: the scratch stays in the second-level cache
 
 
@@ -64,11 +65,15 @@ def key(at: Address) -> int:
     """
     x = 0
     for number in at:
-        x = (x + STRIDE * (number + 1)) & WORD
-        x = ((x ^ (x >> 30)) * ODD_1) & WORD
-        x = ((x ^ (x >> 27)) * ODD_2) & WORD
-        x ^= x >> 31
+        x = _mixed(x + STRIDE * (number + 1))
     return x
+
+
+def _mixed(x: int) -> int:
+    x &= WORD
+    x = ((x ^ (x >> 30)) * ODD_1) & WORD
+    x = ((x ^ (x >> 27)) * ODD_2) & WORD
+    return x ^ (x >> 31)
 
 
 def coin(at: Address) -> float:
@@ -78,12 +83,16 @@ def coin(at: Address) -> float:
 
 def noise(at: Address, ids: NDArray[np.int32]) -> NDArray[np.float64]:  # [C] -> [C]
     """Return Gumbel noise; token i always meets number i of the stream at this address."""
-    start = U64(key(at))
+    start = key(at)
+    if ids.size <= FEW:
+        u = np.array([_mixed(start + token * STRIDE) >> 12 for token in ids.tolist()], np.float64)
+        u += 0.5
+        return _gumbel_inplace(u)
     found = np.empty(ids.size)
     for first in range(0, ids.size, BLOCK):
         x = ids[first : first + BLOCK].astype(U64)  # splitmix64: any number of a stream, directly
         x *= STRIDE_64
-        x += start
+        x += U64(start)
         x ^= x >> SHIFT_1
         x *= ODD_1_64
         x ^= x >> SHIFT_2
@@ -92,12 +101,16 @@ def noise(at: Address, ids: NDArray[np.int32]) -> NDArray[np.float64]:  # [C] ->
         x >>= SHIFT_4
         u = found[first : first + BLOCK]
         np.add(x, 0.5, u)
-        u *= UNIT
-        np.log(u, u)
-        np.negative(u, u)
-        np.log(u, u)
-        np.negative(u, u)
+        _gumbel_inplace(u)
     return found
+
+
+def _gumbel_inplace(u: NDArray[np.float64]) -> NDArray[np.float64]:  # [C], a half more than 52 bits say
+    u *= UNIT
+    np.log(u, u)
+    np.negative(u, u)
+    np.log(u, u)
+    return np.negative(u, u)
 
 
 def temper(left: Candidates, temperature: float) -> Candidates:  # [C] -> [C]

@@ -15,27 +15,33 @@ PROMPTS = st.lists(
     min_size=1,
     max_size=4,
 )
-ROOMS = st.tuples(st.integers(1, 5), st.sampled_from((3, 16, 512)), st.booleans())  # n_parallel, n_batch, can_rewind
+ROOMS = st.tuples(  # n_parallel, n_batch, can_rewind, n_cores
+    st.integers(1, 5), st.sampled_from((3, 16, 512)), st.booleans(), st.sampled_from((1, 2))
+)
 
 
-def room(two: Scripts, size: tuple[int, int, bool]) -> Pair:
+def room(two: Scripts, size: tuple[int, int, bool, int]) -> Pair:
     """Return a pair with so much room."""
-    n_parallel, n_batch, can_rewind = size
-    return two.pair(n_parallel=n_parallel, n_batch=n_batch, can_rewind=can_rewind)
+    n_parallel, n_batch, can_rewind, n_cores = size
+    return two.pair(n_parallel=n_parallel, n_batch=n_batch, can_rewind=can_rewind, n_cores=n_cores)
 
 
 @settings(max_examples=60, deadline=None)
 @given(scripts(), PROMPTS, st.lists(knobs, min_size=4, max_size=4), st.integers(0, 99), ROOMS, st.randoms())
 def test_together_equals_alone(
-    two: Scripts, prompts: list[str], turns: list[dict[str, Any]], seed: int, size: tuple[int, int, bool], dice: Any
+    two: Scripts,
+    prompts: list[str],
+    turns: list[dict[str, Any]],
+    seed: int,
+    size: tuple[int, int, bool, int],
+    dice: Any,
 ) -> None:
     """N answers under N settings, in any order and any room, are the N answers that each gives alone."""
-    n_parallel, n_batch, can_rewind = size
     alone = [
-        two.pair(can_rewind=can_rewind).generate(prompt, seed=seed, **knobs_)[0]
+        two.pair(can_rewind=size[2]).generate(prompt, seed=seed, **knobs_)[0]
         for prompt, knobs_ in zip(prompts, turns, strict=False)
     ]
-    pair = two.pair(n_parallel=n_parallel, n_batch=n_batch, can_rewind=can_rewind)
+    pair = room(two, size)
     order = list(range(len(prompts)))
     dice.shuffle(order)
     streams = pair.start([Job(prompt=prompts[i], settings=pair.settings.turn(turns[i]), seed=seed) for i in order])
@@ -48,10 +54,10 @@ def test_together_equals_alone(
 @settings(max_examples=30, deadline=None)
 @given(scripts(), knobs, st.integers(2, 5), st.integers(0, 99), ROOMS)
 def test_a_sample_is_the_same_in_every_run(
-    two: Scripts, turned: dict[str, Any], n: int, seed: int, size: tuple[int, int, bool]
+    two: Scripts, turned: dict[str, Any], n: int, seed: int, size: tuple[int, int, bool, int]
 ) -> None:
     """Sample k of N is the text of a run that makes sample k only."""
-    two_rooms = room(two, size), room(two, (1, 512, size[2]))
+    two_rooms = room(two, size), room(two, (1, 512, size[2], 1))
     together = two_rooms[0].generate("Tell me.", n=n, seed=seed, **turned)
     apart = [two_rooms[1].generate("Tell me.", first_sample=k, seed=seed, **turned)[0] for k in range(n)]
     assert [answer.sample for answer in together] == list(range(n))

@@ -100,3 +100,20 @@ def test_schedules_mix_on_real_models(pair: Pair) -> None:
     for prompt, stream in zip(PROMPTS, streams, strict=False):
         pair.engine.abandon()
         assert tracks(stream.answer) == tracks(pair.generate(prompt, **knobs)[0])
+
+
+def test_models_that_read_at_the_same_time_write_the_same(tales: Path) -> None:
+    """Answers of a pair that keeps two cores busy are those of one that reads model by model on one."""
+    apart, abreast = (
+        load(base=tales / "base.gguf", aligned=tales / "aligned.gguf", options=LoadOptions(threads=n), n_parallel=4)
+        for n in (1, 2)
+    )
+    for turned in SETTINGS[:3]:
+        knobs = {"temperature": 0.8, "min_p": 0.05, "max_tokens": 60, "seed": 7, "guards": NO_GUARDS} | turned
+        written_by = []
+        for each in (apart, abreast):
+            each.engine.abandon()
+            written_by.append([tracks(answer) for answer in each.generate(list(PROMPTS[:4]), n=2, **knobs)])
+        assert written_by[0] == written_by[1]
+    apart.close()
+    abreast.close()
