@@ -152,8 +152,8 @@ class Pair:
     ) -> None:
         """Take the parts that ``assemble`` has made; ``calibrate`` is asked once, when a dial first needs it.
 
-        ``models`` may hold a helper beside the two; with ``n_cores`` above 1 they read at the same time. ``measure`` is asked once, when a schedule first needs it, what a
-        decode of each takes; None = it is guessed from their sizes.
+        ``models`` may hold a helper beside the two; with ``n_cores`` above 1 they read at the same time. ``measure``
+        is asked once, when a schedule first needs it, what a decode of each takes; None = it is guessed from sizes.
         """
         self.name, self.card, self.notes = name, card, tuple(notes)
         self.settings = Settings().turn(card.sampling)

@@ -1,7 +1,8 @@
 """Rows become answers: the engine lets many sequences ask for rows, feeds both models in batches, and answers.
 
 One step is at most one decode of each model, for all live sequences together; both may decode at the same time, and
-nothing else does. Prompts that begin alike are read once. Knows neither text nor routers: what is said next is the voice's matter.
+nothing else does. Prompts that begin alike are read once. Knows neither text nor routers: what is said next is the
+voice's matter.
 """
 
 from __future__ import annotations

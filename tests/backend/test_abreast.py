@@ -82,7 +82,7 @@ def test_where_it_cannot_pay_they_take_turns(n_cores: int, n_threads: int) -> No
 @pytest.mark.parametrize("which", ["one", "other"])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_waits_for_the_other_model(which: str, error: type[BaseException]) -> None:
-    """Whichever job fails, and be it that the user pressed Ctrl-C, the other one has ended before anybody hears of it."""
+    """Whichever job fails, also by Ctrl-C, the other one has ended before anybody hears of it."""
     ended = threading.Event()
     failed = threading.Event()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,12 +15,13 @@ PROMPTS = st.lists(
     min_size=1,
     max_size=4,
 )
+Room: TypeAlias = tuple[int, int, bool, int]
 ROOMS = st.tuples(  # n_parallel, n_batch, can_rewind, n_cores
     st.integers(1, 5), st.sampled_from((3, 16, 512)), st.booleans(), st.sampled_from((1, 2))
 )
 
 
-def room(two: Scripts, size: tuple[int, int, bool, int]) -> Pair:
+def room(two: Scripts, size: Room) -> Pair:
     """Return a pair with so much room."""
     n_parallel, n_batch, can_rewind, n_cores = size
     return two.pair(n_parallel=n_parallel, n_batch=n_batch, can_rewind=can_rewind, n_cores=n_cores)
@@ -33,7 +34,7 @@ def test_together_equals_alone(
     prompts: list[str],
     turns: list[dict[str, Any]],
     seed: int,
-    size: tuple[int, int, bool, int],
+    size: Room,
     dice: Any,
 ) -> None:
     """N answers under N settings, in any order and any room, are the N answers that each gives alone."""
@@ -53,9 +54,7 @@ def test_together_equals_alone(
 
 @settings(max_examples=30, deadline=None)
 @given(scripts(), knobs, st.integers(2, 5), st.integers(0, 99), ROOMS)
-def test_a_sample_is_the_same_in_every_run(
-    two: Scripts, turned: dict[str, Any], n: int, seed: int, size: tuple[int, int, bool, int]
-) -> None:
+def test_a_sample_is_the_same_in_every_run(two: Scripts, turned: dict[str, Any], n: int, seed: int, size: Room) -> None:
     """Sample k of N is the text of a run that makes sample k only."""
     two_rooms = room(two, size), room(two, (1, 512, size[2], 1))
     together = two_rooms[0].generate("Tell me.", n=n, seed=seed, **turned)
