@@ -3,286 +3,73 @@
     scripts/bench.py                          the bundled pair
     scripts/bench.py --shape 0.5b             random Q4_0 weights of that shape (written once into --folder)
     scripts/bench.py --base B.gguf --aligned A.gguf --schedule lockstep lazy --router P RAND --diversity 3 7
+    scripts/bench.py --shape 1b --imposed 0.6 0.8 --draft-shape 135m    guesses that stand with that chance
+    scripts/bench.py --memory                 what a pair holds, beside one model
+    scripts/bench.py --computed               what other hardware would gain, by its published c(k); nothing is run
+    scripts/bench.py --profile                where the time between two decodes goes
     scripts/bench.py --markdown               the tables of docs/performance.md
 
-S is the speed of one model alone in a bare loop over llama_decode; c(k) is what a decode of k tokens costs, in units
-of one token; "naive" is the loop that one would write with two high-level Llama objects. "outside" is the share of
-the wall time that is not spent inside llama_decode. Machines are noisy: every run measures S again beside what is
-compared with it, and medians are shown with the least and the most.
+S is the speed of one model alone in a bare loop over llama_decode, with the threads that suit it best; c(k) is what a
+decode of k tokens costs, in units of one token; "naive" is the loop that one would write with two high-level Llama
+objects. "outside" is the share of the wall time in which no llama_decode runs. Machines are noisy: every run measures
+S again beside what is compared with it, and medians are shown with the least and the most.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
+import dataclasses
 import json
-import math
 import platform
+import pstats
 import resource
-import statistics
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp as lc
-import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
 
 import baco_local as baco
-from baco_local.backend.base import Feed
-from baco_local.backend.llama import LlamaModel, load_weights, open_model
-from baco_local.config import ScheduleName
-from synthetic_gguf import PRESETS, Quant, write_pair
+from baco_local.config import EndCheck, ScheduleName
+from benchmarks.bare import Bare, best_threads, limits
+from benchmarks.clock import Spread
+from benchmarks.computed import computed
+from benchmarks.decoding import Setting, compared, decode
+from benchmarks.imposed import imposed
+from benchmarks.memory import memory
+from synthetic_gguf import PRESETS, Quant, write_adapter, write_model, write_pair
 
-PROMPT = "Tell me a story about a fox and a very small boat."
-FIRST_ID = 300  # ids from here on are ordinary tokens in every vocabulary that is measured
-SIZES = (2, 4, 8, 16)  # tokens of one decode, and sequences of one decode
-
-
-class DecodeClock:
-    """Counts the time in which llama.cpp decodes at all, by standing between the binding and its caller."""
-
-    def __init__(self) -> None:
-        self.spent_s = 0.0
-        self._n_inside, self._since_s, self._lock = 0, 0.0, threading.Lock()
-        self._decode: Callable[[Any, Any], int] = lc.llama_decode
-
-    def __call__(self, context: Any, batch: Any) -> int:
-        """Decode, and add up how long it took; two decodes at once count once."""
-        with self._lock:
-            self._since_s = self._since_s if self._n_inside else time.perf_counter()
-            self._n_inside += 1
-        code = self._decode(context, batch)
-        with self._lock:
-            self._n_inside -= 1
-            self.spent_s += 0.0 if self._n_inside else time.perf_counter() - self._since_s
-        return code
-
-    def __enter__(self) -> DecodeClock:
-        """Start to listen."""
-        lc.llama_decode = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give the binding back."""
-        lc.llama_decode = self._decode
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The median, the least and the most of some runs."""
-
-    median: float
-    least: float
-    most: float
-
-    def __str__(self) -> str:
-        """Write it with three digits."""
-        return f"{self.median:.3g} ({self.least:.3g} .. {self.most:.3g})"
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Sum up some runs."""
-    return Spread(statistics.median(values), min(values), max(values))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What one row of the table was measured with."""
-
-    samples: int
-    router: str
-    diversity: float
-    schedule: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """What one run of one setting took."""
-
-    tokens_per_s: float
-    outside: float  # share of the wall time outside llama_decode
-    first_token_s: float
-    decodes_per_token: float  # decodes that an answer took part in, of both models, per token: 2 in lockstep
-    base_share: float
-
-
-# --- bare loops: what llama.cpp allows ------------------------------------------------------------------------------
-
-
-class Bare:
-    """One model in a loop over ``feed``, without a router: the limits that everything is compared with."""
-
-    def __init__(self, path: Path, options: baco.LoadOptions, n_sequences: int) -> None:
-        self._weights = load_weights(path, options)
-        self._model: LlamaModel = open_model(self._weights, options, n_sequences=n_sequences)
-        self._n_sequences = n_sequences
-
-    def tokens_per_s(self, n_tokens: int) -> float:
-        """Return S: the speed of one sequence that reads ids one by one."""
-        return 1 / self._seconds_per_decode([[1]] * n_tokens)
-
-    def cost_of_tokens(self, k: int, n_decodes: int) -> float:
-        """Return the seconds of a decode of k tokens of one sequence, only the last row asked for."""
-        return self._seconds_per_decode([[k]] * n_decodes)
-
-    def cost_of_sequences(self, k: int, n_decodes: int) -> float:
-        """Return the seconds of a decode of one token each of k sequences."""
-        return self._seconds_per_decode([[1] * k] * n_decodes)
-
-    def _seconds_per_decode(self, decodes: list[list[int]]) -> float:
-        lengths = [0] * self._n_sequences
-        for sequence in range(len(decodes[0])):
-            self._model.rewind(sequence, 0)
-            self._model.feed([Feed(sequence, 0, range(FIRST_ID, FIRST_ID + 32), n_rows=0)])
-            lengths[sequence] = 32
-        started_s = time.perf_counter()
-        for number, sizes in enumerate(decodes):
-            feeds = [
-                Feed(sequence, lengths[sequence], [FIRST_ID + (number + i) % 100 for i in range(n)])
-                for sequence, n in enumerate(sizes)
-            ]
-            self._model.feed(feeds)
-            for sequence, n in enumerate(sizes):
-                lengths[sequence] += n
-        return (time.perf_counter() - started_s) / len(decodes)
-
-    def close(self) -> None:
-        """Free it."""
-        self._model.close()
-        self._weights.close()
-
-
-def naive_loop(files: tuple[Path, Path], n_tokens: int, threads: int) -> float:
-    """Return the tokens per second of what one writes first: two ``Llama`` objects, softmax, ``choice``."""
-    models = [
-        lc.Llama(str(file), n_ctx=1024, n_threads=threads, n_threads_batch=threads, logits_all=False, verbose=False)
-        for file in files
-    ]
-    rng = np.random.default_rng(0)
-    for model in models:
-        model.eval(model.tokenize(PROMPT.encode()))
-    started_s = time.perf_counter()
-    for _ in range(n_tokens):
-        rows = [np.ctypeslib.as_array(lc.llama_get_logits(m._ctx.ctx), (m.n_vocab(),)) for m in models]
-        powers = [np.exp((row - row.max()).astype(np.float64)) for row in rows]
-        probabilities = [power / power.sum() for power in powers]
-        speaker = 0 if probabilities[0].max() < 0.3 else 1
-        token = int(rng.choice(rows[0].size, p=probabilities[speaker]))
-        for model in models:
-            model.eval([token])
-    speed = n_tokens / (time.perf_counter() - started_s)
-    for model in models:
-        model.close()
-    return speed
-
-
-# --- the product ----------------------------------------------------------------------------------------------------
-
-
-def decode(pair: baco.Pair, setting: Setting, n_tokens: int, knobs: dict[str, Any], seed: int) -> Measure:
-    """Write some answers together, and measure from the first token on."""
-    chosen = {"router": setting.router, "diversity": setting.diversity, "schedule": ScheduleName(setting.schedule)}
-    settings = pair.settings.turn(
-        {"max_tokens": n_tokens, "ignore_end": True, "guards": baco.Guards(loops=False), **knobs, **chosen}
-    )
-    jobs = [baco.Job(prompt=PROMPT, settings=settings, seed=seed, sample=k) for k in range(setting.samples)]
-    with DecodeClock() as clock:
-        stream = pair.interleave(jobs)
-        began_s = time.perf_counter()
-        answers = {id(first): first for first, _ in (next(stream),)}
-        first_s = time.perf_counter()
-        clock.spent_s, n = 0.0, 0
-        for each, _ in stream:
-            answers.setdefault(id(each), each)
-            n += 1
-        wall_s = time.perf_counter() - first_s
-    told = [stream.answer for stream in answers.values()]
-    n_decodes = sum(n for answer in told for n in answer.usage.n_decodes.values())
-    n_said = sum(len(answer.tokens) for answer in told)
-    return Measure(
-        tokens_per_s=n / wall_s,
-        outside=1 - clock.spent_s / wall_s,
-        first_token_s=first_s - began_s,
-        decodes_per_token=n_decodes / max(1, n_said),
-        base_share=statistics.mean(answer.base_share for answer in told),
-    )
-
-
-def compared(
-    pair: baco.Pair, bare: Bare, settings: list[Setting], n_tokens: int, knobs: dict[str, Any], n_runs: int
-) -> list[dict[str, Any]]:
-    """Measure settings of one batch size in turns, each run beside S."""
-    found: dict[Setting, list[tuple[Measure, float]]] = {setting: [] for setting in settings}
-    decode(pair, settings[0], 8, knobs, 0)  # warm
-    for run in range(n_runs):
-        for setting in settings:
-            limit = bare.tokens_per_s(n_tokens)
-            found[setting].append((decode(pair, setting, n_tokens, knobs, run), limit))
-    lockstep = {
-        (s.router, s.diversity): statistics.median(m.tokens_per_s for m, _ in runs)
-        for s, runs in found.items()
-        if s.schedule == ScheduleName.LOCKSTEP
-    }
-    rows = []
-    for s, runs in found.items():
-        rows.append(
-            {
-                "N": s.samples,
-                "router": s.router,
-                "d": f"{s.diversity:g}",
-                "schedule": s.schedule,
-                "tok/s": spread([m.tokens_per_s for m, _ in runs]),
-                "x S": spread([m.tokens_per_s / limit for m, limit in runs]),
-                "x lockstep": spread(
-                    [m.tokens_per_s / lockstep.get((s.router, s.diversity), math.nan) for m, _ in runs]
-                ),
-                "outside": spread([m.outside for m, _ in runs]),
-                "decodes/token": spread([m.decodes_per_token for m, _ in runs]),
-                "base share": spread([m.base_share for m, _ in runs]),
-                "first token s": spread([m.first_token_s for m, _ in runs]),
-            }
-        )
-    return rows
-
-
-def limits(files: tuple[Path, Path], options: baco.LoadOptions, n_tokens: int, n_runs: int) -> list[dict[str, Any]]:
-    """Measure S, c(k) and the naive loop."""
-    bare = Bare(files[1], options, max(SIZES))
-    singles, tokens, sequences = [], [], []
-    for _ in range(n_runs):
-        singles.append(bare.tokens_per_s(n_tokens))
-        tokens.append([bare.cost_of_tokens(k, max(4, n_tokens // k)) * singles[-1] for k in SIZES])
-        sequences.append([bare.cost_of_sequences(k, max(4, n_tokens // k)) * singles[-1] for k in SIZES])
-    bare.close()
-    threads = options.threads or psutil.cpu_count(logical=False) or 1
-    naive = [naive_loop(files, n_tokens, threads) / single for single in singles]
-    rows: list[dict[str, Any]] = [{"what": "S, tokens/s", "value": spread(singles)}]
-    rows.append({"what": f"naive loop, x S ({threads} threads)", "value": spread(naive)})
-    for i, k in enumerate(SIZES):
-        rows.append({"what": f"c({k}), {k} tokens of one sequence", "value": spread([costs[i] for costs in tokens])})
-    for i, k in enumerate(SIZES):
-        rows.append({"what": f"c({k}), {k} sequences", "value": spread([costs[i] for costs in sequences])})
-    return rows
-
-
-# --- the command ----------------------------------------------------------------------------------------------------
+ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
     """Parse, measure, print."""
     args = parsed()
+    if args.computed:
+        show("computed, not measured", {"computed": computed()}, args)
+        return
     files = files_of(args)
     options = baco.LoadOptions(threads=args.threads, ctx_size=1024)
-    knobs = {} if args.plain else {"temperature": 0.8, "min_p": 0.05}
-    tables = {"limits": limits(files, options, args.tokens, args.runs)}
-    bare = Bare(files[1], options, 1)
-    for n_samples in args.samples:
+    if args.profile:
+        profile(files, options, args)
+        return
+    title = f"{files[0].parent.name}, {machine()}"
+    if args.memory:
+        show(title, {"memory": memory(*files, adapter_of(args, files), options.ctx_size)}, args)
+        return
+    best = best_threads(files[1], options)
+    bare = Bare(files[1], best, 1)
+    tables = {} if args.imposed else {"limits": limits(files, best, args.tokens, args.runs)}
+    if args.imposed:
+        with baco.load(
+            base=files[0], aligned=files[1], options=options, draft=draft_of(args), calibrate=args.calibrate
+        ) as pair:
+            rows = imposed(pair, bare, args.imposed, args.draft_length, args.tokens, args.runs)
+        tables["guesses that stand with a set chance, P-PUNC, d = 5"] = rows
+    for n_samples in [] if args.imposed else args.samples:
         settings = [
             Setting(samples=n_samples, router=router, diversity=d, schedule=schedule)
             for router in args.router
@@ -292,11 +79,28 @@ def main() -> None:
         with baco.load(
             base=files[0], aligned=files[1], options=options, n_parallel=n_samples, calibrate=args.calibrate
         ) as pair:
-            tables.setdefault("decoding", []).extend(compared(pair, bare, settings, args.tokens, knobs, args.runs))
+            tables.setdefault("decoding", []).extend(
+                compared(pair, bare, settings, args.tokens, knobs_of(args), args.runs)
+            )
     bare.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
-    title = f"{files[0]} | {files[1].name}, {machine()}, peak memory {peak:.0f} MB"
-    show(title, tables, args)
+    show(f"{title}, S with {best.threads} threads, peak memory {peak:.0f} MB", tables, args)
+
+
+def knobs_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that all rows share."""
+    sampling = {} if args.plain else {"temperature": 0.8, "min_p": 0.05}
+    return sampling | {"end_check": EndCheck(args.end_check)}
+
+
+def profile(files: tuple[Path, Path], options: baco.LoadOptions, args: argparse.Namespace) -> None:
+    """Print what our own functions take while one answer is decoded."""
+    with baco.load(base=files[0], aligned=files[1], options=options, calibrate=args.calibrate) as pair:
+        setting = Setting(samples=1, router=args.router[0], diversity=args.diversity[0], schedule=args.schedule[0])
+        decode(pair, setting, args.tokens, knobs_of(args), 0)
+        profiler = cProfile.Profile()
+        profiler.runcall(decode, pair, setting, args.tokens, knobs_of(args), 1)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
 
 
 def parsed() -> argparse.Namespace:
@@ -315,6 +119,15 @@ def parsed() -> argparse.Namespace:
         "--schedule", nargs="+", choices=list(ScheduleName), default=list(ScheduleName), help="default: all"
     )
     parser.add_argument("--calibrate", action="store_true", help="calibrate the dial for these files first")
+    parser.add_argument(
+        "--end-check", choices=list(EndCheck), default=EndCheck.WORD, help="where an end by aligned is looked for"
+    )
+    parser.add_argument("--imposed", type=float, nargs="+", metavar="A", help="acceptances of guesses, 0 to 1")
+    parser.add_argument("--draft-shape", choices=PRESETS, default="135m", help="of the drafter whose guesses are set")
+    parser.add_argument("--draft-length", type=int, nargs="+", default=[3, 7], help="guesses of a round, at most")
+    parser.add_argument("--memory", action="store_true", help="resident memory instead of speed")
+    parser.add_argument("--computed", action="store_true", help="other hardware, by its published curves")
+    parser.add_argument("--profile", action="store_true", help="our own functions, by the time that they take")
     parser.add_argument("--threads", type=int, default=0, help="0 = as baco chooses")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument(
@@ -337,8 +150,30 @@ def files_of(args: argparse.Namespace) -> tuple[Path, Path]:
         return files
     if args.base and args.aligned:
         return args.base, args.aligned
-    known = Path(__file__).parents[1] / "models" / "tales"
+    known = ROOT / "models" / "tales"
     return known / "base.gguf", known / "aligned.gguf"
+
+
+def adapter_of(args: argparse.Namespace, files: tuple[Path, Path]) -> Path:
+    """Return the adapter that lies beside the pair; a random one is written where it is missing."""
+    if not args.shape:
+        return files[0].parent / "aligned-lora.gguf"
+    path = files[0].parent / "adapter.gguf"
+    if not path.exists():
+        write_adapter(path, PRESETS[args.shape])
+    return path
+
+
+def draft_of(args: argparse.Namespace) -> Path:
+    """Return a small model of the pair's vocabulary; it is written where it is missing."""
+    shape = PRESETS[args.draft_shape]
+    if args.shape:
+        shape = dataclasses.replace(shape, vocab=PRESETS[args.shape].vocab)
+    path = Path(args.folder / f"{args.draft_shape}-{args.quant}-of-{shape.vocab}.gguf")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_model(path, shape, Quant[args.quant])
+    return path
 
 
 def machine() -> str:

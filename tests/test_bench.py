@@ -1,0 +1,59 @@
+"""The benchmark runs from end to end on random weights; what it measures is never judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+
+def bench(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run the benchmark on a tiny random pair, and return its tables."""
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "--shape", "tiny", "--quant", "Q8_0"]
+    command += ["--folder", str(folder), "--tokens", "12", "--runs", "1", "--json", *arguments]
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "cli", ROOT / "scripts")))
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for the files of random weights."""
+    return tmp_path_factory.mktemp("synthetic")
+
+
+def test_schedules_are_measured_beside_the_limits(folder: Path) -> None:
+    """There is a row for each schedule and number of answers, and the limits stand above them."""
+    found = bench(folder, "--samples", "1", "2", "--schedule", "lockstep", "lazy", "--end-check", "sentence")
+    assert [(row["N"], row["schedule"]) for row in found["decoding"]] == [
+        (n, schedule) for n in (1, 2) for schedule in ("lockstep", "lazy")
+    ]
+    assert {"S, tokens/s", "c(2), 2 sequences"} <= {row["what"] for row in found["limits"]}
+
+
+def test_guesses_are_imposed(folder: Path) -> None:
+    """A drafter that is always right leaves lockstep's text, and is measured at each length."""
+    found = bench(folder, "--imposed", "1", "--draft-shape", "tiny", "--draft-length", "2", "3")
+    (rows,) = (table for name, table in found.items() if name != "title")
+    assert [row["guesses at most"] for row in rows] == [2, 3]
+    assert all(row["acceptance"] == "1 (1.00 drawn)" for row in rows)
+
+
+def test_memory_is_measured_in_processes_of_their_own(folder: Path) -> None:
+    """One model, two, and one with an adapter hold more than nothing."""
+    rows = {row["what"]: float(row["MB"]) for row in bench(folder, "--memory")["memory"]}
+    assert len(rows) == 4
+    assert rows["nothing loaded"] < min(size for name, size in rows.items() if name != "nothing loaded")
