@@ -259,7 +259,10 @@ class BlendVoice:
         )
 
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
-        """Return a token of the mix; the aligned model's sampling settings and noise apply to it."""
+        """Return a token of the mix; the aligned model's sampling settings and noise apply to it.
+
+        Where a ban or a grammar leaves nothing of a mix that holds few tokens, the aligned model's row decides alone.
+        """
         for role in self.listens:
             if role not in rows:
                 return role
@@ -267,7 +270,11 @@ class BlendVoice:
         stops = self._sequence.vocab.stops[Role.BASE] | self._sequence.vocab.stops[Role.ALIGNED]
         width = max(row.size for row in rows.values())
         base, aligned = (_widened(rows[role], width) for role in (Role.BASE, Role.ALIGNED))
-        token = self._sampler.pick(self._blend(aligned, base, self._weight, stops), moment.address(Stream.ALIGNED))
+        at = moment.address(Stream.ALIGNED)
+        try:
+            token = self._sampler.pick(self._blend(aligned, base, self._weight, stops), at)
+        except BacoError:
+            token = self._sampler.pick(aligned, at)
         ends = token in stops
         likelier = Role.ALIGNED
         if not ends and base[token] - moment.sides[Role.BASE].spread.log_z > (

@@ -70,14 +70,15 @@ def contrast(  # [V], [V] -> [V]
 ) -> Row:
     """Average the logits of what aligned finds plausible, or with lambda below 0 push away from base.
 
-    Plausible is what has at least beta times aligned's largest probability (arXiv 2210.15097, with one pair of models).
+    Plausible is what has at least beta times aligned's largest probability among what both may say and is no stop
+    (arXiv 2210.15097, with one pair of models): measured by a token that base may not say, nothing might be left.
     """
     ids = _ids(stops)
-    rest = aligned.copy()
-    rest[ids] = MASKED
+    common = aligned.copy()
+    common[ids] = MASKED
+    common[base <= MASKED / 2] = MASKED  # with lambda below 0 they would soar, too
     mixed = _line(aligned, base, lam)
-    mixed[rest < rest.max() + np.float32(math.log(beta))] = MASKED
-    mixed[base <= MASKED / 2] = MASKED  # with lambda below 0 it would soar
+    mixed[common < common.max() + np.float32(math.log(beta))] = MASKED
     return _with_stops_of_inplace(mixed, aligned, ids)
 
 

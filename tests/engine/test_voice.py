@@ -15,6 +15,7 @@ from baco_local.engine.answer import Answer
 from baco_local.errors import RouterError
 from baco_local.pair import Pair
 from baco_local.routing.base import Route, StepView
+from baco_local.routing.blends import BLENDS
 from baco_local.routing.dial import ROUTERS
 from baco_local.routing.words import ENGLISH
 from baco_local.sampling.draw import Address, Candidates, Stream, coin, draw
@@ -25,6 +26,7 @@ from baco_local.types import FinishReason, Role
 from scripted_pairs import NO_GUARDS, PROMPT, SAID, Scripts, id_of, scripts, towards, tracks
 
 A, B = Role.ALIGNED, Role.BASE
+SPARSE = {"xtc_probability": 0.5, "presence_penalty": 2.0}
 
 
 def starts_word(piece: bytes, text: str, *, joiners: bool) -> bool:
@@ -272,3 +274,42 @@ def test_a_blend_is_put_down_to_the_likelier_side() -> None:
     answers = pair.generate(PROMPT, router="mix-prob", diversity=5, n=8, seed=1, max_tokens=3)
     speakers = {token.text.strip(): token.speaker for answer in answers for token in answer.tokens}
     assert speakers == {"fox": B, "bird": A}
+
+
+@settings(max_examples=30, deadline=None)
+@given(scripts(), st.sampled_from(sorted(BLENDS)), st.floats(0.1, 9.9), st.integers(0, 99))
+def test_a_mix_always_finds_something_to_say(two: Scripts, name: str, d: float, seed: int) -> None:
+    """Whatever the two models find likely, every mix writes on, with presence penalty and XTC, too."""
+    answer = two.pair().generate(PROMPT, router=name, diversity=d, seed=seed, max_tokens=24, ignore_end=True, **SPARSE)[
+        0
+    ]
+    assert len(answer.tokens) == 24
+
+
+def test_a_mix_survives_what_aligned_alone_would_say() -> None:
+    """A place where all that aligned finds plausible is a token that base may not say does not stop contrast."""
+    two = Scripts(138, 2, 5.0, -4.0)
+    answer = two.pair().generate(
+        PROMPT,
+        router="contrast",
+        diversity=0.8,
+        start=B,
+        joiners=False,
+        guards=NO_GUARDS,
+        max_tokens=24,
+        seed=56,
+        first_sample=3,
+        **SPARSE,
+    )[0]
+    assert answer.finish in (FinishReason.LENGTH, FinishReason.END)
+
+
+def test_a_ban_leaves_aligneds_other_words_to_a_mix() -> None:
+    """Where a ban takes all that contrast finds plausible, the aligned model says the best of what is allowed."""
+    pair = pair_that_says((" bird",) * 3, (" fox",) * 3)
+    banned = ((id_of(" fox"), -np.inf),)
+    answer = pair.generate(
+        PROMPT, router="contrast", diversity=2, seed=1, max_tokens=3, ignore_end=True, logit_bias=banned
+    )[0]
+    assert len(answer.tokens) == 3
+    assert id_of(" fox") not in [token.id for token in answer.tokens]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from baco_local.errors import UsageError
 from baco_local.routing.blends import BLENDS, contrast, mix_logit, mix_prob
+from baco_local.sampling.draw import BARRED
 from baco_local.types import MASKED, Row
 
 V = 12
@@ -87,6 +88,31 @@ def test_masked_on_both_sides_stays_masked(name: str, aligned: Row, base: Row, l
     assert softmax(row)[sorted(masked)].sum() == 0
     assert (aligned == before[0]).all()
     assert (base == before[1]).all()
+
+
+@given(names, rows, rows, lambdas, st.sets(st.integers(1, V - 1)), st.sets(st.integers(1, V - 1)))
+def test_something_is_left_to_draw(
+    name: str, aligned: Row, base: Row, lam: float, mute: set[int], mute_base: set[int]
+) -> None:
+    """Whatever each model may not say, a word that both may say is left where there is one."""
+    aligned, base = aligned.copy(), base.copy()
+    aligned[sorted(mute)] = MASKED
+    base[sorted(mute_base)] = MASKED
+    for weight in (lam, -lam) if name == "contrast" else (lam,):
+        row = BLENDS[name](aligned, base, weight, STOPS)
+        assert np.isfinite(row).all()
+        words = np.delete(row, sorted(STOPS))
+        assert words.max() > BARRED
+        assert softmax(row)[sorted(STOPS)] == pytest.approx(softmax(aligned)[sorted(STOPS)], rel=1e-4, abs=1e-9)
+
+
+def test_contrast_measures_plausibility_by_what_both_may_say() -> None:
+    """A token that base may not say is out, and hides no other, however sure of it aligned is."""
+    aligned = np.array([9, 1, 0, -4], np.float32)
+    base = np.array([MASKED, 0, 0, 0], np.float32)
+    for lam in (0.5, -0.5):
+        probs = softmax(contrast(aligned, base, lam, ()))
+        assert (probs > 0).tolist() == [False, True, True, False]
 
 
 @given(rows, rows, lambdas)
