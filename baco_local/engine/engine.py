@@ -135,7 +135,7 @@ class Engine:
         self._drop_cancelled(said)
         self._admit(said)
         self._start_rounds(said)
-        self._read()
+        self._read(said)
         for turn in tuple(self._turns):
             if turn.complete:
                 self._answer(turn, said)
@@ -224,8 +224,11 @@ class Engine:
     def _ask(self, turn: _Turn, asks: tuple[Ask, ...]) -> None:
         turn.asks, turn.found = asks, [None] * len(asks)
 
-    def _read(self) -> None:
-        """Let each model read what the open asks want of it: first planned, then decoded."""
+    def _read(self, said: list[tuple[Task, Token]]) -> None:
+        """Let each model read what the open asks want of it: first planned, then decoded.
+
+        Where a cache is full the longest answer in it ends, and what the others ask is read in the next step.
+        """
         awaited = tuple(turn for turn in self._turns if self._is_awaited(turn)) if self._waiting else ()
         plans = {reader: self._plan(reader, awaited) for reader in self.models}
         jobs = {
@@ -233,8 +236,10 @@ class Engine:
             for reader, plan in plans.items()
             if plan
         }
+        full = []
         for reader, all_rows in self._abreast.run(jobs).items():
-            if all_rows is None:
+            if not isinstance(all_rows, list):
+                full += [reader] if isinstance(all_rows, CacheFull) else []
                 continue
             for (turn, i, lane, feed, whole), rows in zip(plans[reader], all_rows, strict=True):
                 sequence = turn.task.sequence
@@ -243,6 +248,14 @@ class Engine:
                 sequence.n_decodes[reader] += n_read > 0
                 if whole:
                     turn.found[i] = rows
+        for reader in full:
+            longest = max(
+                (turn for turn in self._turns if reader in turn.lanes),
+                key=lambda turn: len(turn.task.sequence.prompt(reader)) + len(turn.task.sequence.ids),
+                default=None,
+            )
+            if longest is not None:
+                self._finish(longest, FinishReason.CONTEXT, said)
 
     def _plan(self, reader: Reader, awaited: Collection[_Turn]) -> list[_Reading]:
         """Return what one model shall read: short backlogs first, long prompts in the room that is left.
@@ -295,16 +308,16 @@ class Engine:
     def _is_awaited(self, turn: _Turn) -> bool:
         return turn.reading and any(_alike(turn.task, task) for task in self._waiting)
 
-    def _feed(self, reader: Reader, feeds: list[Feed]) -> list[Rows] | None:
-        """Feed, and make room by dropping parked lanes where the cache is full; None = every answer was cancelled."""
+    def _feed(self, reader: Reader, feeds: list[Feed]) -> list[Rows] | Interrupted | CacheFull:
+        """Feed, and make room by dropping parked lanes where the cache is full; or return why nothing was read."""
         while True:
             try:
                 return self.models[reader].feed(feeds)
-            except Interrupted:
-                return None
-            except CacheFull:
+            except Interrupted as every_answer_was_cancelled:
+                return every_answer_was_cancelled
+            except CacheFull as full:
                 if not self._lanes[reader].drop_parked():
-                    raise
+                    return full
 
     def _keep_found(self) -> None:
         """Copy rows that must outlive the next decode: a round that still waits for its other model."""

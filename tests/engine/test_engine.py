@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baco_local.backend.base import Feed
-from baco_local.errors import BackendError, PromptTooLongError
+from baco_local.errors import PromptTooLongError
 from baco_local.pair import Job, Pair
 from baco_local.testing import Script, ScriptedModel, chunkings, flat, scripted_pair
 from baco_local.types import FinishReason, Role, Row, TokenIds
@@ -195,9 +195,9 @@ def test_a_prompt_without_room_for_an_answer_is_refused() -> None:
     assert pair.engine.idle
 
 
-def roomy(n_cells: int, *, n_sequences: int = 3) -> Pair:
+def roomy(n_cells: int, *, n_sequences: int = 3, n_cores: int = 1) -> Pair:
     """Return a pair whose models share few cells."""
-    pair = TWO.pair(n_parallel=n_sequences)
+    pair = TWO.pair(n_parallel=n_sequences, n_cores=n_cores)
     for model in models_of(pair).values():
         model._n_cells = n_cells
     return pair
@@ -211,15 +211,29 @@ def test_parked_lanes_make_room() -> None:
     assert same(*(p.generate(LONG, seed=1, max_tokens=6)[0] for p in (pair, TWO.pair())))
 
 
-def test_a_cache_without_room_is_an_error_for_all() -> None:
-    """Where nothing can be dropped every answer that is being decoded raises, and the pair can be used again."""
-    pair = roomy(70)
-    streams = pair.start(jobs(pair, [LONG[:20], LONG[4:24], LONG[8:28]], max_tokens=60))
-    for stream in streams:
-        with pytest.raises(BackendError, match="cells"):
-            list(stream)
-        assert stream.answer.finish is FinishReason.CANCELLED
+@pytest.mark.parametrize("n_cores", [1, 2])
+def test_a_cache_without_room_ends_the_longest_answer(n_cores: int) -> None:
+    """Where nothing can be dropped the longest answer ends with CONTEXT, and the others say what they say alone."""
+    pair = roomy(110, n_cores=n_cores)
+    prompts = [LONG[:20], LONG[4:16], LONG[8:14]]
+    streams = pair.start(jobs(pair, prompts, max_tokens=26))
+    assert all(list(stream) for stream in streams)
+    answers = [stream.answer for stream in streams]
+    assert [answer.finish for answer in answers] == [FinishReason.CONTEXT, FinishReason.LENGTH, FinishReason.LENGTH]
+    alone = [TWO.pair().generate(prompt, seed=5, max_tokens=26)[0] for prompt in prompts]
+    assert all(same(*twins) for twins in zip(answers[1:], alone[1:], strict=True))
+    n = len(answers[0].tokens)
+    assert 0 < n < 26
+    assert tracks(answers[0]) == tracks(alone[0])[:n]
     assert same(*(p.generate(PROMPT, seed=1, max_tokens=6)[0] for p in (pair, TWO.pair())))
+
+
+def test_an_answer_that_fills_the_cache_alone_ends() -> None:
+    """Where one answer has every cell it ends with CONTEXT, and nobody raises."""
+    pair = roomy(40)
+    answer = pair.generate(PROMPT, seed=1, max_tokens=60)[0]
+    assert answer.finish is FinishReason.CONTEXT
+    assert 0 < len(answer.tokens) < 40
 
 
 class Faulty:
