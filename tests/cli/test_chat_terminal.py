@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -15,12 +16,19 @@ from pathlib import Path
 import pytest
 
 pty = pytest.importorskip("pty", reason="pseudo-terminals are a thing of POSIX")
+termios = pytest.importorskip("termios", reason="so are their modes")
 
 pytestmark = pytest.mark.model
 
 CTRL_C, CTRL_D, LEFT = "\x03", "\x04", "\x1b[D"
 PATIENCE_S = 60.0
-PROGRAM = "import sys; from baco_cli.app import main; sys.argv[0] = 'baco'; main()"
+PROGRAM = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # as a shell in a window has it
+from baco_cli.app import main
+sys.argv[0] = "baco"
+main()
+"""
 
 
 class Terminal:
@@ -74,11 +82,31 @@ class Terminal:
             pass
         return self._process.wait(PATIENCE_S)
 
+    def tell(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    @property
+    def in_order(self) -> bool:
+        """Return whether the terminal echoes what is typed and gathers it into lines, as a shell wants it."""
+        modes = termios.tcgetattr(self._master)[3]
+        return bool(modes & termios.ECHO and modes & termios.ICANON)
+
+    def hang_up(self) -> int:
+        """Take the terminal away, and return the exit code of the program."""
+        self._let_go()
+        return self._process.wait(PATIENCE_S)
+
     def close(self) -> None:
         """Leave nothing running."""
         self._process.kill()
         self._process.wait()
-        os.close(self._master)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._master >= 0:
+            os.close(self._master)
+        self._master = -1
 
     def _read(self, timeout_s: float) -> bool:
         if not select.select([self._master], [], [], timeout_s)[0]:
@@ -160,6 +188,39 @@ def test_leaving_in_the_middle_has_its_own_code(terminals: list[Terminal], tmp_p
     assert chat.end() == 130
     assert chat.seen.count("\x1b[?2004h") <= chat.seen.count("\x1b[?2004l")
     assert saved(tmp_path)["turns"][0]["replies"][0]["text"]
+
+
+def test_a_chat_that_is_told_to_end_keeps_what_was_said(terminals: list[Terminal], tmp_path: Path) -> None:
+    """SIGTERM in a reply saves it and leaves the terminal in order; at the prompt, and by a hang-up, it is the same."""
+    chat = terminals[0]
+    chat.wait_for("> ")
+    chat.send("/set pace 20\rTell me a story about a fox.\r")
+    chat.wait_for("Ctrl-C stops")
+    assert not chat.in_order
+    chat.tell(signal.SIGTERM)
+    assert chat.end() == 128 + signal.SIGTERM
+    assert chat.in_order
+    assert chat.seen.count("\x1b[?2004h") <= chat.seen.count("\x1b[?2004l")
+    assert saved(tmp_path)["turns"][0]["replies"][0]["text"]
+
+    waiting = Terminal("chat", "-C", home=tmp_path)
+    terminals.append(waiting)
+    waiting.wait_for("stopped")
+    waiting.wait_for("> ")
+    waiting.send("half a mess")
+    waiting.wait_for("half a mess")
+    waiting.tell(signal.SIGTERM)
+    assert waiting.end() == 128 + signal.SIGTERM
+    assert waiting.in_order
+
+    lost = Terminal("chat", "-C", home=tmp_path)
+    terminals.append(lost)
+    lost.wait_for("stopped")
+    lost.wait_for("> ")
+    lost.send("And of a hen.\r")
+    lost.wait_for("Ctrl-C stops")
+    assert lost.hang_up() == 128 + signal.SIGHUP
+    assert saved(tmp_path)["turns"][1]["replies"][0]["text"]
 
 
 def test_a_damaged_chat_is_one_line(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from baco_cli.options import (
     turned,
 )
 from baco_cli.render import banner
+from baco_cli.stopping import Ending, endable
 from baco_local.catalog import known_pairs
 from baco_local.errors import UsageError
 from baco_local.pair import Pair
@@ -116,8 +117,9 @@ def chat(
         if talk.reply is not None and talk.reply.pair != pair.name:
             paper.warn(f"this chat was written by the pair {talk.reply.pair}; {pair.name} goes on with it")
         paper.turns(talk.chat, SHOWN_TURNS)
-        with _face(screen, interactive=interactive) as face:
+        with _face(screen, interactive=interactive) as (face, ending):
             code = converse(talk, face, paper)
+        code = ending.code or code
         _farewell(screen, talk)
         if isinstance(face, TerminalFace) and face.stuck:
             os._exit(code)  # llama.cpp is still at work in the other thread
@@ -157,14 +159,16 @@ def _as_before(models: ModelChoice, saved: Chat) -> ModelChoice:
 
 
 @contextmanager
-def _face(screen: Screen, *, interactive: bool) -> Iterator[Face]:
+def _face(screen: Screen, *, interactive: bool) -> Iterator[tuple[Face, Ending]]:
+    """Open the way to talk; a pipe needs no tidying, so that a signal may end it where it stands."""
     if not interactive:
-        yield PipeFace(screen, sys.stdin)
+        yield PipeFace(screen, sys.stdin), Ending()
         return
     kept = None if os.environ.get("BACO_NOHISTORY") else data_dir() / "history"
-    face = TerminalFace(screen, history(kept))
-    with face.held():
-        yield face
+    with endable() as ending:
+        face = TerminalFace(screen, history(kept), ending=ending)
+        with face.held():
+            yield face, ending
 
 
 def _settle_dial(screen: Screen, pair: Pair, talk: Talk) -> None:

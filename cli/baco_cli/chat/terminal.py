@@ -36,6 +36,7 @@ from baco_cli.chat.session import DialMove
 from baco_cli.chat.talk import Heard, Talk
 from baco_cli.console import Screen
 from baco_cli.render import Tally, TokenWriter, figures
+from baco_cli.stopping import Ending
 from baco_local.engine.answer import Token
 from baco_local.errors import BacoError
 from baco_local.pair import Stream
@@ -54,9 +55,16 @@ class TerminalFace:
     """A ``Face`` on a terminal."""
 
     def __init__(
-        self, screen: Screen, history: History, *, keys: Input | None = None, output: Output | None = None
+        self,
+        screen: Screen,
+        history: History,
+        *,
+        keys: Input | None = None,
+        output: Output | None = None,
+        ending: Ending | None = None,
     ) -> None:
         self._screen = screen
+        self._ending = ending or Ending()
         self._keys = keys or create_input()
         self.stuck = False  # the pair did not stop when it was told to leave: it must not be closed
         self._talk: Talk | None = None  # the one that completion and toolbar speak about
@@ -87,22 +95,33 @@ class TerminalFace:
         self._talk = talk
         self._prompt.app.erase_when_done = False
         try:
-            asked = self._prompt.prompt(default=draft)
+            asked = self._prompt.prompt(default=draft, pre_run=self._watch)
         except KeyboardInterrupt:  # a signal from elsewhere
             return Key.INTERRUPT
         except EOFError:
             return Key.LEAVE
         return unfenced(asked) if isinstance(asked, str) else asked
 
+    def _watch(self) -> None:
+        """Leave the line when the program is told to end."""
+        app = self._prompt.app
+
+        async def leave() -> None:
+            while not self._ending.code:
+                await asyncio.sleep(STATUS_S)
+            app.erase_when_done = True
+            app.exit(result=Key.LEAVE)
+
+        app.create_background_task(leave())
+
     def hear(self, talk: Talk, stream: Stream, n_begun: int = 0) -> Heard:
         """Write a reply while it grows, and obey the keys that steer it."""
         worker = Worker(stream, talk.pace, n_begun)
-        hearing = Hearing(stream, worker, self._screen, live=self._live)
+        hearing = Hearing(stream, worker, self._screen, live=self._live, ending=self._ending)
         try:
             asyncio.run(hearing.run(self._keys))
-        except KeyboardInterrupt:  # a signal from elsewhere
-            stream.cancel()
-            hearing.heard.leave = hearing.heard.stopped = True
+        except (KeyboardInterrupt, OSError):  # a signal from elsewhere; a terminal that is gone
+            hearing.leave()
         worker.join(STUCK_S if hearing.heard.leave else None)
         self.stuck = worker.running
         heard = hearing.heard
@@ -166,9 +185,12 @@ class Worker:
 class Hearing:
     """One reply while it is written: tokens onto the screen, keys into the stream."""
 
-    def __init__(self, stream: Stream, worker: Worker, screen: Screen, *, live: bool) -> None:
+    def __init__(
+        self, stream: Stream, worker: Worker, screen: Screen, *, live: bool, ending: Ending | None = None
+    ) -> None:
         self.heard = Heard(moves=[DialMove(0, stream.diversity)])
         self._stream, self._worker, self._screen = stream, worker, screen
+        self._ending = ending or Ending()
         self._writer = TokenWriter(screen.paints, screen.measure)
         self._growth = Growth(live=live)
         self._tally = Tally()
@@ -186,6 +208,8 @@ class Hearing:
                 while self._worker.running and not self.heard.leave:
                     self._paint()
                     await asyncio.sleep(FRAME_S)
+                    if self._ending.code:
+                        self.leave()
                     if self._pressed_s and time.perf_counter() - self._pressed_s > ESCAPE_S:
                         self._press(keys.flush_keys())
                         self._pressed_s = 0.0
@@ -236,6 +260,11 @@ class Hearing:
                 self.heard.typed += press.data.replace("\r\n", "\n").replace("\r", "\n")
             elif press.key in (Keys.Backspace, Keys.ControlH):
                 self.heard.typed = self.heard.typed[:-1]
+
+    def leave(self) -> None:
+        """Stop the reply, and the chat behind it."""
+        self._stop()
+        self.heard.leave = True
 
     def _stop(self) -> None:
         if self.heard.stopped:
