@@ -21,6 +21,7 @@ from baco_local.engine.answer import Answer, Token
 from baco_local.engine.casting import cast
 from baco_local.engine.engine import Engine, Task
 from baco_local.engine.sequence import Sequence as AnswerState
+from baco_local.engine.voice import LoopVoice, led
 from baco_local.errors import UsageError
 from baco_local.routing.dial import Calibration
 from baco_local.sampling.sampler import Build, Chain, Sampler
@@ -318,7 +319,7 @@ class Pair:
         settings = job.settings
         self._check_grammar(settings, job)
         decode = settings.decode
-        if settings.blend is not None:
+        if settings.blend is not None or settings.loop is not None:  # nobody's words could be cut back
             decode = dataclasses.replace(decode, guards=Guards(role_markers=False, loops=False))
         sequence = AnswerState(
             self.prompt_ids(job.prompt, settings),
@@ -336,6 +337,8 @@ class Pair:
             sampler.accept(spoken.id)
         voice = self._cast(sequence, sampler, settings)
         alike = (settings.router or decode.router, decode.diversity, decode.threshold)
+        if isinstance(voice, LoopVoice):
+            return Task(sequence, sampler, voice, led)
         return Task(sequence, sampler, voice, schedule_for(decode, self._pace_for(decode.schedule), alike))
 
     def _check_grammar(self, settings: Settings, job: Job) -> None:

@@ -27,6 +27,7 @@ from baco_local.errors import UsageError
 from baco_local.routing.base import Router
 from baco_local.routing.blends import BLENDS, Blend
 from baco_local.sampling.steps import SamplingOptions
+from baco_local.scheduling.base import Loop
 from baco_local.types import Detail, Role
 
 __all__ = ["Knobs", "Settings"]
@@ -38,7 +39,7 @@ class Knobs(TypedDict, total=False):
     Sampling knobs turn both models; ``base_sampling`` and ``aligned_sampling`` take the same names for one of them.
     """
 
-    router: str | Router | Blend
+    router: str | Router | Blend | Loop
     diversity: float
     threshold: float | None
     boundary: BoundaryRule
@@ -92,7 +93,7 @@ class Settings:
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     base: SamplingOptions = field(default_factory=SamplingOptions)
     aligned: SamplingOptions = field(default_factory=SamplingOptions)
-    router: Router | Blend | None = None  # a rule or a soft mix of the user's own, in place of decode.router
+    router: Router | Blend | Loop | None = None  # a rule, mix or loop of the user's own, in place of decode.router
     frame: str = "qa"  # how the base model is asked: a name of text.frames, or the path of a template
 
     def sampling(self, role: Role) -> SamplingOptions:
@@ -105,6 +106,11 @@ class Settings:
         if self.router is not None:
             return self.router if isinstance(self.router, Blend) else None
         return BLENDS.get(self.decode.router.strip().lower())
+
+    @property
+    def loop(self) -> Loop | None:
+        """Return what makes the rounds of an answer in place of router and schedule; mostly None."""
+        return self.router if isinstance(self.router, Loop) else None
 
     def turn(self, knobs: Mapping[str, Any]) -> Settings:
         """Return new settings with some knobs turned; see ``Knobs`` for their names."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from baco_local.engine.sequence import Sequence
-from baco_local.engine.voice import BlendVoice, SoloVoice, SwitchVoice
+from baco_local.engine.voice import BlendVoice, LoopVoice, SoloVoice, SwitchVoice
 from baco_local.errors import UsageError
 from baco_local.routing.blends import Blend
 from baco_local.routing.dial import ROUTERS, Calibration, Dial, dial_of, find_router
 from baco_local.routing.rules import Signals
 from baco_local.sampling.sampler import Sampler
-from baco_local.scheduling.base import Voice
+from baco_local.scheduling.base import Loop, Voice
 from baco_local.settings import Settings
 from baco_local.types import Role
 
@@ -39,6 +39,9 @@ def cast(
     decode = settings.decode
     if decode.threshold is None and decode.diversity in (0, 10):
         return SoloVoice(sequence, sampler, Role.BASE if decode.diversity else Role.ALIGNED)
+    if settings.loop is not None:
+        threshold = 1 - decode.diversity / 10 if decode.threshold is None else decode.threshold
+        return LoopVoice(sequence, sampler, settings.loop, threshold)
     blend = settings.blend
     if blend is not None:
         weight = decode.diversity / 10 if decode.threshold is None else decode.threshold
@@ -57,5 +60,5 @@ def cast(
 def find_dial(settings: Settings) -> Dial:
     """Return the dial of a named router, or of the user's own callable."""
     own = settings.router
-    assert not isinstance(own, Blend), "a soft mix has no dial of a router"
+    assert not isinstance(own, Blend | Loop), "a soft mix and a loop have no dial of a router"
     return find_router(settings.decode.router) if own is None else dial_of(own, "own")

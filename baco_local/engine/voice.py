@@ -21,10 +21,10 @@ from baco_local.routing.boundary import ends_sentence, opens_word
 from baco_local.routing.stops import Endings
 from baco_local.sampling.draw import Address, Stream, coin
 from baco_local.sampling.sampler import Sampler
-from baco_local.scheduling.base import Voice
+from baco_local.scheduling.base import Foresight, Loop, Round, Voice
 from baco_local.types import MASKED, Detail, Rival, Role, Row, SideRecord, Spoken
 
-__all__ = ["BlendVoice", "SoloVoice", "SwitchVoice"]
+__all__ = ["BlendVoice", "LoopVoice", "Moment", "SoloVoice", "SwitchVoice", "led"]
 
 STREAMS = {Role.BASE: Stream.BASE, Role.ALIGNED: Stream.ALIGNED}
 
@@ -282,6 +282,33 @@ class BlendVoice:
         ):
             likelier = Role.BASE
         return moment.said(token, likelier, "end of turn" if ends else "blend", ends=ends)
+
+
+class LoopVoice:
+    """A loop of one's own: it makes its rounds itself, so nobody asks it for the next token."""
+
+    def __init__(self, sequence: Scene, sampler: Sampler, loop: Loop, threshold: float) -> None:
+        self._sequence, self._sampler, self._loop, self._threshold = sequence, sampler, loop, threshold
+        self.listens: Collection[Role] = (Role.BASE, Role.ALIGNED)
+        self.needs = self.listens
+
+    def round(self) -> Round:
+        """Start from the answer so far."""
+        return self._loop.rounds(self._sequence, self._sampler, self._threshold)
+
+    def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
+        """Refuse: a schedule has no part in a loop."""
+        raise NotImplementedError(f"{self._loop.name} makes its rounds itself")
+
+    def foresee(self) -> Foresight:
+        """Refuse, too."""
+        raise NotImplementedError(f"{self._loop.name} makes its rounds itself")
+
+
+def led(voice: Voice) -> Round:
+    """Let a loop make its round: the schedule of a ``LoopVoice``."""
+    assert isinstance(voice, LoopVoice), f"{voice!r} makes no rounds"
+    return voice.round()
 
 
 def _foresee(scene: Scene, sampler: Sampler, speak: Callable[[Scene, Sampler], Voice]) -> Guesses:

@@ -15,9 +15,11 @@ import numpy as np
 
 from baco_local.errors import UsageError
 from baco_local.evals.ideas import IDEAS, Ruler
+from baco_local.evals.nudging import NUDGING, nudged
 from baco_local.evals.ways import Way, in_context, paraphrased, plainly, string_seed, unusual, verbalized
 from baco_local.routing.blends import BLENDS
 from baco_local.routing.dial import ROUTERS
+from baco_local.scheduling.base import Loop
 
 __all__ = ["DEFAULT", "FAMILIES", "METHODS", "Method", "chosen"]
 
@@ -53,6 +55,7 @@ class Method:
     way: Way = plainly
     matched: str | None = None  # sweeps no points of its own: each takes the base share of this method's point
     idea: str | None = None  # of IDEAS: what decides is built for the pair
+    loop: Loop | None = None  # takes the place of a router
 
     def at(self, point: float, ruler: Ruler | None = None) -> dict[str, Any]:
         """Return the knobs of one point; an idea needs to know what its dial means for the pair."""
@@ -60,6 +63,8 @@ class Method:
         if self.idea is not None:
             assert ruler is not None, "an idea was not measured for this pair"
             knobs["router"] = IDEAS[self.idea].at(point, ruler)
+        if self.loop is not None:
+            knobs["router"] = self.loop
         return knobs
 
     def thinned(self, n_points: int) -> Method:
@@ -113,6 +118,20 @@ def _asked(name: str, way: Way) -> Method:
     )
 
 
+def _nudging(name: str, does: str, temperature: float) -> Method:
+    return Method(
+        name=name,
+        family="nudging",
+        does=does,
+        source="arXiv 2410.09300, by words as in its public code",
+        turned="threshold",
+        points=CHANCES,
+        knobs={"temperature": temperature},
+        way=nudged,
+        loop=NUDGING,
+    )
+
+
 def _router(name: str) -> Method:
     dial = ROUTERS[name]
     family = "nudging" if name == "NUDGE" else "switch"
@@ -132,6 +151,12 @@ METHODS: dict[str, Method] = {
             points=DIALS,
             knobs={"router": "RAND"},
             matched=DEFAULT,
+        ),
+        _nudging(
+            "nudge-words", "Base writes while its best token reaches the threshold; aligned nudges by words.", 0.0
+        ),
+        _nudging(
+            "nudge-words-drawn", "As nudge-words, which is greedy, with both models drawing at temperature 1.", 1.0
         ),
         *(_alone(name, mix.does, mix.source, "mix", "diversity", DIALS, router=name) for name, mix in BLENDS.items()),
         *(

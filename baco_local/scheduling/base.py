@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from baco_local.types import Role, Row, Rows, Spoken, TokenIds
 
-__all__ = ["Ask", "Foresight", "Helper", "Reader", "Round", "Schedule", "Voice"]
+__all__ = ["Ask", "Foresight", "Helper", "Loop", "Reader", "Round", "Schedule", "Voice"]
 
 
 class Helper(StrEnum):
@@ -89,3 +89,17 @@ What is said before that is yielded too: it is accepted at once, and the round g
 
 Schedule: TypeAlias = Callable[[Voice], Round]
 """Starts one round for one sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A way to write of one's own, in which who reads and who speaks are one matter: it takes the place of a router.
+
+    Attributes:
+        name: what it is called.
+        rounds: (the sequence, its sampler, the threshold) -> a round, which may go on to the end of the answer.
+
+    """
+
+    name: str
+    rounds: Callable[..., Round]

@@ -1,0 +1,30 @@
+"""The rival ``nudge-words`` on the bundled pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from baco_local.assemble import load
+from baco_local.evals.methods import METHODS
+from baco_local.settings import Settings
+from baco_local.types import Role
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+REQUESTS = ["Tell me a story about a fox.", "Write a short tale of the sea.", "What happened to two brothers?"]
+
+
+def test_a_lower_threshold_lets_base_write_more(tales: Path) -> None:
+    """Greedy, every answer is the same text again; both models write, and base's share falls as it must be surer."""
+    shares = []
+    with load(base=tales / "base.gguf", aligned=tales / "aligned.gguf", n_parallel=6, calibrate=False) as pair:
+        for threshold in (0.1, 0.5, 0.9):
+            settings = Settings().turn(METHODS["nudge-words"].at(threshold) | {"max_tokens": 60})
+            answers = pair.generate(REQUESTS, settings=settings, n=2, seed=3)
+            texts = {answer.text for answer in answers}
+            assert len(texts) == len(REQUESTS)
+            tokens = [token for answer in answers for token in answer.tokens]
+            shares.append(sum(token.speaker is Role.BASE for token in tokens) / len(tokens))
+    assert 0 < shares[2] < shares[1] < shares[0] < 1
