@@ -9,8 +9,8 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -177,20 +177,28 @@ class PairInspection:
 
 def inspect_pair(base: Path | str, aligned: Path | str) -> PairInspection:
     """Look at two model files: what they are, and whether their vocabularies agree."""
-    from baco_local.backend.llama import load_weights
-
     paths = Path(base), Path(aligned)
     summaries = [check_model(path) for path in paths]
-    on_cpu = LoadOptions(offload=Offload(OffloadKind.LAYERS, 0))
-    weights = [load_weights(path, on_cpu, vocab_only=True) for path in paths]
-    try:
-        agreement = compare(weights[0].vocab, weights[1].vocab)
-    finally:
-        for each in weights:
-            each.close()
+    with _vocabularies(*paths) as vocabs:
+        agreement = compare(*vocabs)
     return PairInspection(
         base=summaries[0], aligned=summaries[1], agreement=agreement, notes=_file_notes(summaries[0], summaries[1])
     )
+
+
+@contextmanager
+def _vocabularies(base: Path, aligned: Path) -> Iterator[tuple[Vocab, Vocab]]:
+    """Read two token tables, and no weight."""
+    from baco_local.backend.llama import load_weights
+
+    on_cpu = LoadOptions(offload=Offload(OffloadKind.LAYERS, 0))
+    with ExitStack() as opened:
+        vocabs = []
+        for path in (base, aligned):
+            weights = load_weights(path, on_cpu, vocab_only=True)
+            opened.callback(weights.close)
+            vocabs.append(weights.vocab)
+        yield vocabs[0], vocabs[1]
 
 
 # --- models that read texts and write none ------------------------------------------------------------------------
@@ -320,6 +328,9 @@ def _open(
     base = check_model(files.base)
     aligned = check_model(files.aligned) if files.aligned else None
     adapter = check_adapter(files.aligned_lora, base) if files.aligned_lora else None
+    if aligned and aligned.tokens_digest != base.tokens_digest:  # so that nobody waits for weights that cannot be used
+        with _vocabularies(base.path, aligned.path) as vocabs:
+            check_pair(*vocabs, base_name=str(base.path), aligned_name=str(aligned.path))
     plan = plan_pair(
         base,
         aligned,

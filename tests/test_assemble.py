@@ -8,7 +8,7 @@ import pytest
 import baco_local as baco
 from baco_local.assemble import build_facts, inspect_pair, load
 from baco_local.config import LoadOptions
-from baco_local.errors import ModelFileError, ModelNotFoundError, PairError, UsageError
+from baco_local.errors import MemoryPlanError, ModelFileError, ModelNotFoundError, PairError, UsageError
 from baco_local.text.agreement import Verdict
 from baco_local.types import FinishReason, Role
 from synthetic_gguf import byte_pair, write_model, write_pair
@@ -132,6 +132,16 @@ def test_two_vocabularies_are_refused(tiny: Path) -> None:
     """Two models that split text differently are a PairError that names the first difference."""
     with pytest.raises(PairError, match="first difference"):
         load(base=tiny / "base.gguf", aligned=tiny / "spm.gguf", **SMALL)
+
+
+@pytest.mark.model
+def test_other_words_are_refused_before_weights_are_loaded(tiny: Path) -> None:
+    """Files of other tokens are a PairError even where their weights could never be loaded: there is no long wait."""
+    huge = LoadOptions(ctx_size=1 << 40)
+    with pytest.raises(MemoryPlanError):
+        load(base=tiny / "base.gguf", aligned=tiny / "aligned.gguf", options=huge)
+    with pytest.raises(PairError, match="first difference"):
+        load(base=tiny / "base.gguf", aligned=tiny / "spm.gguf", options=huge)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Reads header, metadata and tensor table with ``struct`` alone; never a weight, a
 from __future__ import annotations
 
 import difflib
+import hashlib
 import mmap
 import re
 import struct
@@ -75,6 +76,7 @@ class GgufHeader:
     values: dict[str, Value]  # numbers, texts and short arrays of numbers
     counts: dict[str, int]  # lengths of all arrays
     repeated_token: str | None  # a token text that stands twice in the vocabulary
+    tokens_digest: str  # of all token texts; empty when the file has none
     tensors: tuple[Tensor, ...]
 
     def text(self, key: str) -> str | None:
@@ -113,6 +115,7 @@ class GgufSummary:
     n_ctx_train: int
     n_vocab: int
     tokenizer: str  # tokenizer.ggml.model: "gpt2", "llama" ...; empty when the file has none
+    tokens_digest: str = ""  # equal ones: the same texts under the same ids; says nothing of how text is split
     chat_template: str | None
     cache_width_k: int  # numbers that the KV cache keeps per position, all layers together
     cache_width_v: int
@@ -226,7 +229,7 @@ def _parse(path: Path, cursor: Cursor) -> GgufHeader:
     n_values = cursor.whole(U64, MOST_TENSORS, "metadata entries")
     values: dict[str, Value] = {}
     counts: dict[str, int] = {}
-    repeated = None
+    repeated, digest = None, ""
     for _ in range(n_values):
         key, kind = cursor.text(), int(cursor.one(U32))
         if kind == STRING:
@@ -236,6 +239,7 @@ def _parse(path: Path, cursor: Cursor) -> GgufHeader:
             counts[key], numbers = cursor.array()
             if key == TOKENS:
                 repeated = _repeated(cursor, start, counts[key])
+                digest = hashlib.blake2b(cursor.data[start : cursor.at], digest_size=16).hexdigest()
             if numbers:
                 values[key] = numbers
         elif kind in NUMBERS:
@@ -247,7 +251,7 @@ def _parse(path: Path, cursor: Cursor) -> GgufHeader:
     if not isinstance(alignment, int) or alignment < 1:
         raise Malformed(f"its alignment is {alignment}")
     data_start = -(-cursor.at // alignment) * alignment
-    return GgufHeader(path, version, cursor.size, data_start, values, counts, repeated, tensors)
+    return GgufHeader(path, version, cursor.size, data_start, values, counts, repeated, digest, tensors)
 
 
 def _repeated(cursor: Cursor, start: int, n: int) -> str | None:
@@ -323,6 +327,7 @@ def _summary(header: GgufHeader) -> GgufSummary:
         n_ctx_train=header.number(f"{architecture}.context_length"),
         n_vocab=header.counts.get(TOKENS, 0),
         tokenizer=header.text("tokenizer.ggml.model") or "",
+        tokens_digest=header.tokens_digest,
         chat_template=header.text("tokenizer.chat_template"),
         cache_width_k=width_k,
         cache_width_v=width_v,
