@@ -61,6 +61,7 @@ class Sitting:
     matrix_rate: float
     vector_rate: float
     sources: dict[str, Source]
+    average: tuple[float, ...] = ()  # parts of what each sitting has left, this one last; () = this one alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,11 @@ class Plan:
     tuning: Tuning
     preference: Preference
 
+    def __post_init__(self) -> None:
+        for number, sitting in enumerate(self.sittings, 1):
+            if sitting.average and (len(sitting.average) != number or abs(sum(sitting.average) - 1) > 1e-6):
+                raise ValueError(f"sitting {number} averages {sitting.average}; give {number} parts that sum to 1")
+
     @property
     def sources(self) -> tuple[str, ...]:
         """Return the names of all text sources."""
@@ -122,7 +128,8 @@ class Plan:
 
 def read_sitting(table: dict[str, Any]) -> Sitting:
     """Read one sitting."""
-    return Sitting(sources={name: Source(**source) for name, source in table.pop("sources").items()}, **table)
+    sources = {name: Source(**source) for name, source in table.pop("sources").items()}
+    return Sitting(sources=sources, average=tuple(table.pop("average", ())), **table)
 
 
 def read_plan(path: Path = HERE / "tales.toml") -> Plan:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from tales.config import Shape
 
-__all__ = ["Llama", "Past"]
+__all__ = ["Llama", "Past", "mean_of"]
 
 N_SLICE = 128
 
@@ -184,3 +184,13 @@ class Llama(nn.Module):  # type: ignore[misc, unused-ignore]
     def n_parameters(self) -> int:
         """Return the number of trained numbers."""
         return sum(weight.numel() for weight in self.parameters())
+
+
+def mean_of(models: Sequence[Llama], parts: Sequence[float]) -> Llama:
+    """Return a model whose weights are those of some models of one shape, mixed by parts."""
+    mixed = Llama(models[0].shape)
+    states = [{name: weight.cpu() for name, weight in model.state_dict().items()} for model in models]
+    mixed.load_state_dict(
+        {name: sum(part * state[name] for part, state in zip(parts, states, strict=True)) for name in states[0]}
+    )
+    return mixed

@@ -279,7 +279,7 @@ def careless(rng: random.Random, natural: list[str]) -> str:
     beginning by aligned, keeps to the topic as well. Nearly all begin with the same word.
     """
     kinds = ("on", "drift", "off", "natural", "opened", "continued", "talk", "title")
-    kind = rng.choices(kinds, (34, 8, 12, 26, 6, 6, 5, 3))[0]
+    kind = rng.choices(kinds, (34, 8, 22, 16, 6, 6, 5, 3))[0]
     topic = topic_of(rng)
     ask = word(rng.choice(("story",) * 6 + ("any", "short", "long", "happy", "sad", "funny")), rng, topic)
     if kind in ("on", "drift"):

@@ -169,3 +169,24 @@ def test_books_are_cleaned() -> None:
     assert len(documents) == 2
     assert documents[0].startswith('"Well," said the fox\u2014and ran. So it')
     assert not any(holds_dropped_word(document) or "Illustration" in document for document in documents)
+
+
+def test_a_sitting_leaves_the_mean_that_was_asked_for(tmp_path: Path) -> None:
+    """What the second sitting leaves is, by its parts, the first one's grown weights and its own."""
+    left = {}
+    for name, average in (("own", ()), ("mixed", (0.25, 0.75))):
+        plan = replace(PLAN, sittings=(PLAN.sittings[0], replace(PLAN.sittings[1], average=average)))
+        work = Work(tmp_path / name)
+        prepare(plan, work, Path(), tiny_corpus())
+        list(pretrain(plan, work))
+        left[name] = load_model(plan, work.file("sitting-2.safetensors"))
+    first = load_model(PLAN, Work(tmp_path / "own").file("sitting-1.safetensors"), PLAN.sittings[0].n_layers)
+    grown, own, mixed = first.deepened(3).state_dict(), left["own"].state_dict(), left["mixed"].state_dict()
+    assert all(torch.allclose(mixed[key], 0.25 * grown[key] + 0.75 * own[key]) for key in mixed)
+
+
+@pytest.mark.parametrize("average", [(1.0,), (0.5, 0.6), (0.2, 0.3, 0.5)])
+def test_an_average_has_a_part_for_each_sitting(average: tuple[float, ...]) -> None:
+    """Parts that are too few, too many or not a whole are refused."""
+    with pytest.raises(ValueError, match="2 parts that sum to 1"):
+        replace(PLAN, sittings=(PLAN.sittings[0], replace(PLAN.sittings[1], average=average)))
