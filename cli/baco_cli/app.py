@@ -81,7 +81,7 @@ class Front(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
         except Exception as error:
-            code = explained(error)
+            code = explained(unquoted(error) or error)
             if code is None:
                 raise
             raise typer.Exit(code) from error
@@ -105,6 +105,16 @@ def wrong_usage(message: str) -> Exception:
     from baco_local.errors import UsageError
 
     return UsageError(message)
+
+
+def unquoted(error: Exception) -> Exception | None:
+    """Say it kindly where a prompt came without quotes: its second word is one argument too many."""
+    extra = re.fullmatch(r"Got unexpected extra argument\S* \((.*)\)", getattr(error, "message", ""), re.DOTALL)
+    call: Any = getattr(error, "ctx", None)
+    prompt = call.params.get("prompt") if call else None
+    if extra is None or not prompt:
+        return None
+    return wrong_usage(f'a prompt is one argument; put it in quotes:  baco {call.info_name} "{prompt} {extra[1]}"')
 
 
 def refuse_typos(command: Any, args: list[str]) -> None:

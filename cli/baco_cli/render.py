@@ -5,6 +5,7 @@ Turns tokens and numbers into text; knows no model, and never writes a token twi
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ __all__ = [
     "TokenWriter",
     "Wrapper",
     "banner",
+    "by_sentence",
     "figures",
     "finish_words",
     "painted",
@@ -264,7 +266,8 @@ def banner(screen: Screen, pair: Pair, settings: Settings, *, verbose: int = 0) 
     devices = dict.fromkeys(info.device for info in pair.infos.values())
     screen.say(" · ".join([f"pair: {pair.name}", router_name(settings), *devices]))
     if notice:
-        screen.say(notice)
+        for line in by_sentence(notice, screen.columns):
+            screen.say(line)
     if verbose:
         for role, info in pair.infos.items():
             size = f"{info.size_bytes / 2**20:.0f} MiB"
@@ -273,6 +276,18 @@ def banner(screen: Screen, pair: Pair, settings: Settings, *, verbose: int = 0) 
         screen.say(f"context: {pair.n_ctx} tokens, {pair.n_parallel} answer{'s' * (pair.n_parallel > 1)} at once")
         screen.say(f"base sampling: {steps(settings.base)}")
         screen.say(f"aligned sampling: {steps(settings.aligned)}")
+
+
+def by_sentence(text: str, width: int) -> list[str]:
+    """Return lines that begin with a sentence each where all do not fit in one: what is to be typed stays whole."""
+    lines: list[str] = []
+    for sentence in re.split(r"(?<=[.!?]) +(?=[A-Z])", text):
+        joined = f"{lines[-1]} {sentence}" if lines else sentence
+        if lines and len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(sentence)
+    return lines
 
 
 def steps(options: SamplingOptions) -> str:

@@ -5,7 +5,9 @@ Decides what is written where; how a token looks is ``render``'s business, how i
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -99,6 +101,8 @@ def run(
     screen = output.screen()
     messages = asking.messages(prompt, piped_text())
     refuse_overwriting(asking, output_file, trace)
+    for path, name in ((output_file, "--output"), (trace, "--trace")):
+        refuse_unwritable(path, name)
     refuse_early(writing, sampling, each)
     seed = sampling.chosen_seed()
     with open_pair(models, machine, each, screen, n_parallel=machine.at_once(n_samples)) as pair, ExitStack() as files:
@@ -211,6 +215,20 @@ def refuse_overwriting(asking: Asking, *targets: Path | None) -> None:
             raise UsageError(f"{str(target)!r} cannot be written: {seen[target.resolve()]}; choose another name")
         if target is not None:
             seen[target.resolve()] = "two options name it"
+
+
+def refuse_unwritable(path: Path | None, name: str) -> None:
+    """Say that a file cannot be written before anybody waits for models; leave it as it is until then."""
+    if path is None:
+        return
+    try:
+        number = errno.EISDIR if path.is_dir() else 0 if path.parent.is_dir() else errno.ENOENT
+        if not number and not os.access(path if path.exists() else path.parent, os.W_OK):
+            number = errno.EACCES
+    except OSError as error:
+        number = error.errno or errno.EACCES
+    if number:
+        raise UsageError(f"{name}: {str(path)!r} cannot be written: {os.strerror(number)}")
 
 
 def to_write(path: Path, name: str) -> IO[str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from baco_cli.console import Paint
-from baco_cli.render import Tally, TokenWriter, figures, visible
+from baco_cli.render import Tally, TokenWriter, by_sentence, figures, visible
 from baco_local.engine.answer import Token
 from baco_local.types import Role, Spoken
 
@@ -101,6 +101,16 @@ def test_control_characters_cannot_reach_the_terminal():
     """A model that writes an escape sequence shows a sign for it instead."""
     assert visible("a\x1b[2Jb\tc\r\n") == "a␛[2Jb    c\n"
     assert "\x1b" not in written([("x\x1b[31mred", Role.BASE)], measure=40)
+
+
+def test_a_notice_breaks_between_sentences():
+    """What fits stays in one line; what does not begins a line with a sentence, so that a command stays whole."""
+    notice = "A toy. Little stories only, v0.1 and so on. Larger pairs: baco chat -B BASE.gguf"
+    assert by_sentence(notice, 200) == [notice]
+    assert by_sentence(notice, 60) == [
+        "A toy. Little stories only, v0.1 and so on.",
+        "Larger pairs: baco chat -B BASE.gguf",
+    ]
 
 
 def token(text, speaker, elapsed_s):
