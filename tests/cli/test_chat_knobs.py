@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from baco_cli.chat.knobs import NAMES, settings_of, value_of
+from baco_cli.chat.knobs import NAMES, settings_of, spelled, value_of
 from baco_local.config import BoundaryRule, Guards
 from baco_local.errors import UsageError
 from baco_local.settings import Settings
@@ -38,6 +38,23 @@ def test_a_knob_is_read_by_its_type(name: str, text: str, value: object) -> None
     """Typed words become the value that the library wants."""
     read = value_of(name, text)
     assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [("temp", "temperature"), ("--top-k", "top_k"), ("-n", "max_tokens"), ("min-p", "min_p"), ("Seed", "seed")],
+)
+def test_a_knob_may_be_typed_as_the_command_line_has_it(typed: str, name: str) -> None:
+    """Names of options stand for the knobs that they turn."""
+    assert spelled(typed) == name
+    assert all(spelled(known) == known for known in NAMES)
+
+
+@pytest.mark.parametrize(("typed", "told"), [("temperatur", "did you mean temperature"), ("xyzzy", "Tab behind /set")])
+def test_an_unknown_knob_leads_to_the_known_ones(typed: str, told: str) -> None:
+    """What is no setting names one like it, or where they are listed."""
+    with pytest.raises(UsageError, match=told):
+        spelled(typed)
 
 
 @pytest.mark.parametrize(

@@ -168,9 +168,10 @@ def _system(talk: Talk, paper: Paper, rest: str) -> Next:
 
 
 def _set(talk: Talk, paper: Paper, rest: str) -> Next:
-    name, _, text = rest.partition(" ")
-    if not name:
+    typed, _, text = rest.partition(" ")
+    if not typed:
         return _show(talk, paper, "")
+    name = knobs.spelled(typed)
     if not text.strip():
         raise UsageError(f"/set {name} wants a value; /show lists those in use")
     talk.turn(**{name: text.strip()})
@@ -186,7 +187,7 @@ def _show(talk: Talk, paper: Paper, _rest: str) -> Next:
     dial = f"d={decode.diversity:g}" if decode.threshold is None else f"threshold {decode.threshold:g}"
     seed = talk.seed
     rows = {
-        "chat": f"{talk.name} · {len(chat.turns)} turns",
+        "chat": f"{talk.name} · {len(chat.turns)} turn{'s' * (len(chat.turns) != 1)}",
         "pair": f"{talk.pair.name} · context {talk.pair.n_ctx} tokens",
         "router": f"{router} · {dial}",
         "length": f"{decode.max_tokens} tokens at most",
@@ -472,7 +473,8 @@ def _ranked(talk: Talk, side: Role, record: SideRecord, place: Place, before: st
     likely = [way for way in options(record, talk.pair.pieces, before) if way.p >= LEAST_P]
     for way in likely[:N_OPTIONS]:
         line.append(f"{_quoted(way)}  ", "bold" if way.id == place.first.id else "")
-    return line.append(f"of about {max(1, round(math.exp(record.entropy)))}", "muted")
+    n = max(1, round(math.exp(record.entropy)))
+    return line.append(f"of about {n} choice{'s' * (n > 1)}", "muted")
 
 
 def _quoted(way: Option) -> str:

@@ -5,6 +5,7 @@ Knows the names and types of the library's knobs and the few of the chat itself;
 
 from __future__ import annotations
 
+import difflib
 import json
 import types
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from baco_local.config import Guards, check_seed
 from baco_local.errors import UsageError
 from baco_local.settings import Knobs, Settings
 
-__all__ = ["NAMES", "OWN", "settings_of", "value_of"]
+__all__ = ["NAMES", "OWN", "settings_of", "spelled", "value_of"]
 
 OWN = {  # knobs of the chat itself
     "seed": "the seed of the next replies; -1 = another one each time",
@@ -26,6 +27,14 @@ SET_BY_CHAT = {"detail", "n_rivals"}  # /why needs them as they are
 NAMES = (*OWN, *(name for name in TYPES if name not in SET_BY_CHAT))
 SWITCH = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 NOTHING = ("none", "null", "default")
+FROM_OPTIONS = {  # where the option of the command line has another name, or a shorter one
+    "d": "diversity",
+    "gamma": "threshold",
+    "n": "max_tokens",
+    "n_predict": "max_tokens",
+    "s": "seed",
+    "temp": "temperature",
+}
 
 
 def settings_of(defaults: Settings, typed: Mapping[str, str]) -> Settings:
@@ -35,6 +44,22 @@ def settings_of(defaults: Settings, typed: Mapping[str, str]) -> Settings:
         if name == "seed" and number >= 0:
             check_seed(int(number))
     return defaults.turn({name: value_of(name, text) for name, text in typed.items() if name not in OWN})
+
+
+def spelled(typed: str) -> str:
+    """Return the name of a knob that was typed as the command line has it: temp, --top-k, -n.
+
+    Raises:
+        UsageError: there is none of this name.
+
+    """
+    name = typed.lstrip("-").replace("-", "_").casefold()
+    name = FROM_OPTIONS.get(name, name)
+    if name not in NAMES and name not in SET_BY_CHAT:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {near[0]}?" if near else "Tab behind /set lists them"
+        raise UsageError(f"{typed!r} is not a setting; {hint}")
+    return name
 
 
 def value_of(name: str, text: str) -> Any:
