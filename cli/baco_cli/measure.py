@@ -64,10 +64,10 @@ def measure(
     ] = None,
     n_resamples: Annotated[
         int,
-        per_call("--bootstrap", min=100, help="Resamples behind an interval.", panel=MEASURING, show_default="1000"),
+        per_call("--bootstrap", min=100, help="Resamples behind an interval.", panel=MEASURING, show_default=True),
     ] = 1000,
     seed: Annotated[
-        int, per_call("--seed", "-s", help="Seed of the resamples.", panel=MEASURING, show_default="0")
+        int, per_call("--seed", "-s", help="Seed of the resamples.", panel=MEASURING, show_default=True)
     ] = 0,
     wishes: Wishes,
     drift: Annotated[

@@ -77,7 +77,7 @@ class Wishes:
             help="When two answers are one: unigram, cosine, judge or MODULE:FUNCTION.",
             panel=MEANING,
             metavar="TEST",
-            show_default="unigram",
+            show_default=True,
         ),
     ] = "unigram"
     same_cut: Annotated[

@@ -206,8 +206,8 @@ def show_check(screen: Screen, inspection: PairInspection) -> None:
     screen.show("")
     for reason in agreement.reasons:
         screen.show(Text.assemble(BAD, " ", reason))
-    for difference in (*agreement.differences, *agreement.splits):
-        screen.show(Text(f"    {difference}", style="muted"))
+    for line in dict.fromkeys(map(str, (*agreement.differences, *agreement.splits))):  # most split twice the same way
+        screen.show(Text(f"    {line}", style="muted"))
     for note in dict.fromkeys((*agreement.notes, *inspection.notes)):
         screen.show(Text.assemble(WARN, " ", note))
     if agreement.verdict is Verdict.REFUSED:

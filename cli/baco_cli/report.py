@@ -57,13 +57,13 @@ def report(
         per_call("--figures", help="Draw pictures into a folder, PNG and SVG.", panel=REPORT, metavar="FOLDER"),
     ] = None,
     n_texts: Annotated[
-        int, per_call("--texts", min=1, help="Texts that a point carries.", panel=REPORT, show_default="12")
+        int, per_call("--texts", min=1, help="Texts that a point carries.", panel=REPORT, show_default=True)
     ] = 12,
     n_resamples: Annotated[
         int,
-        per_call("--bootstrap", min=100, help="Resamples behind an interval.", panel=REPORT, show_default="1000"),
+        per_call("--bootstrap", min=100, help="Resamples behind an interval.", panel=REPORT, show_default=True),
     ] = 1000,
-    seed: Annotated[int, per_call("--seed", "-s", help="Seed of the resamples.", panel=REPORT, show_default="0")] = 0,
+    seed: Annotated[int, per_call("--seed", "-s", help="Seed of the resamples.", panel=REPORT, show_default=True)] = 0,
     wishes: Wishes,
     models: ModelChoice,
     machine: Machine,

@@ -78,6 +78,8 @@ def test_two_vocabularies_fail_the_check(invoke, shared_data):
     assert done.exit_code == 3
     assert "✘ these models cannot be paired" in done.stdout
     assert "id " in done.stdout
+    told = [line for line in done.stdout.splitlines() if line.startswith("    ")]
+    assert len(told) == len(set(told))
     record = json.loads(invoke("pairs", "check", *files, "--json").stdout)
     assert record["verdict"] == "refused"
     assert record["agreement"]["n_differences"] > 0
