@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from baco_local.engine.answer import Answer
 from baco_local.errors import UsageError
@@ -21,6 +21,7 @@ __all__ = ["Endpoint", "Failure", "Item", "Key", "Outcome", "Row", "Shard", "Wri
 
 SEED_BITS = 53  # what every reader of JSON can hold exactly
 
+T = TypeVar("T")
 Key: TypeAlias = "tuple[str, int]"
 """The id of a row and the number of a sample: one answer."""
 
@@ -106,7 +107,7 @@ Outcome: TypeAlias = "tuple[Item, Written | Failure]"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Every n-th row: shard i of n takes the rows k, counted from 0, with k mod n = i - 1."""
+    """Every n-th thing to do: shard i of n takes those k, counted from 0, with k mod n = i - 1."""
 
     index: int = 1
     count: int = 1  # 1 = everything
@@ -123,9 +124,13 @@ class Shard:
             raise UsageError(f"--shard {text!r}: there are shards 1/{count} to {count}/{count}")
         return shard
 
-    def of(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows of this shard."""
-        return (row for k, row in enumerate(rows) if k % self.count == self.index - 1)
+    def has(self, k: int) -> bool:
+        """Return whether the k-th is one of this shard."""
+        return k % self.count == self.index - 1
+
+    def of(self, things: Iterable[T]) -> Iterator[T]:
+        """Yield what is this shard's."""
+        return (thing for k, thing in enumerate(things) if self.has(k))
 
     def __str__(self) -> str:
         """Return it as it is typed."""

@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from baco_local.errors import OutputError, UsageError
 
-__all__ = ["Ledger", "Record"]
+__all__ = ["Ledger", "Record", "held"]
 
 Record = Mapping[str, Any]
 
 OPENING = b'{"id": '  # how each of our lines begins, so that no other file is taken for a half-written one of ours
 CHUNK = 1 << 16
+LOOK_AGAIN_S = 0.05
 
 
 class Ledger:
@@ -148,6 +150,23 @@ class Ledger:
     def _cut(self, size: int) -> None:
         with suppress(OSError):  # a device; and where a file cannot be cut now, the next run does it
             os.ftruncate(self._fd, size)
+
+
+@contextmanager
+def held(path: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Hold a file that stands for something else; while another process holds it, wait, unless this one is stopped."""
+    fd = -1
+    while fd < 0:
+        try:
+            fd = _locked(path)
+        except OutputError:
+            if stopped():
+                raise KeyboardInterrupt from None
+            time.sleep(LOOK_AGAIN_S)
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 def _locked(path: Path) -> int:

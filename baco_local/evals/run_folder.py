@@ -15,7 +15,7 @@ from baco_local.batch.manifest import Manifest
 from baco_local.errors import UsageError
 from baco_local.evals.ways import Cost
 
-__all__ = ["KIND", "Line", "Said", "answers_path", "manifest_of", "read_line", "read_point"]
+__all__ = ["KIND", "Line", "Said", "answers_path", "lock_path", "manifest_of", "read_line", "read_point"]
 
 KIND = "baco sweep"
 NAMES = {"base": "base", "aligned": "aligned"}  # one string for all stretches of a large run
@@ -97,6 +97,11 @@ def read_line(record: Mapping[str, Any]) -> Line:
 def answers_path(folder: Path, method: str, place: int) -> Path:
     """Return the file of one point; points count from 1."""
     return folder / "answers" / f"{method}.{place}.jsonl"
+
+
+def lock_path(folder: Path) -> Path:
+    """Return what a process holds while it writes the manifest, and what it measures for all points."""
+    return folder / "manifest.lock"
 
 
 def manifest_of(folder: Path) -> Manifest | None:

@@ -9,12 +9,13 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baco_local.batch.items import Failure, Item, Row, Written, digest, seed_of
-from baco_local.batch.ledger import Ledger
+from baco_local.batch.items import Failure, Item, Row, Shard, Written, digest, seed_of
+from baco_local.batch.ledger import Ledger, held
 from baco_local.batch.manifest import Manifest, differences, settings_hash
 from baco_local.batch.worker import Figures, Wishes, Worker
 from baco_local.engine.answer import Answer, Token
@@ -23,14 +24,14 @@ from baco_local.evals.ideas import Ruler, ruler_from, watching
 from baco_local.evals.methods import Method
 from baco_local.evals.plan import Plan
 from baco_local.evals.questions import Question
-from baco_local.evals.run_folder import KIND, Line, Said, answers_path, manifest_of, read_point
+from baco_local.evals.run_folder import KIND, Line, Said, answers_path, lock_path, manifest_of, read_point
 from baco_local.evals.tuning import Tuned, base_share, bisect
 from baco_local.evals.ways import Asking, Cost, Draft, Fits, Wish, wording
 from baco_local.pair import Pair, Stream
 from baco_local.routing.dial import Calibration
 from baco_local.types import Role
 
-__all__ = ["Progress", "Run", "carry_out"]
+__all__ = ["Progress", "Run", "carry_out", "dealt"]
 
 NEAR = 0.01  # of base share: a control that is this near is matched
 
@@ -87,6 +88,7 @@ def carry_out(
     *,
     made_with: Mapping[str, Any],
     about: Mapping[str, Any],
+    shard: Shard | None = None,
     live: list[Stream] | None = None,
     stopped: Callable[[], bool] = lambda: False,
     watch: Watch = lambda _progress: None,
@@ -100,6 +102,7 @@ def carry_out(
         folder: is made where it is not there.
         made_with: what else decides the texts: hashes of the files, versions of nothing.
         about: what else the manifest shall say.
+        shard: which points are this call's, where others write in the same folder, perhaps now; None = all.
         live: is kept up to date, for whoever wants to cancel what is being written.
         stopped: asked between two moments of work; True ends the run after what is finished.
         watch: called between two moments of work.
@@ -109,13 +112,12 @@ def carry_out(
         UsageError: the folder holds a run that was made with other settings.
 
     """
-    run = Run(plan, pair, folder, made_with=made_with, about=about, live=[] if live is None else live)
+    run = Run(plan, pair, folder, made_with=made_with, about=about, shard=shard, live=live, stopped=stopped)
     run.begin(say)
-    for method in sorted(plan.methods, key=lambda one: one.matched is not None):  # controls wait for what they match
-        for place in range(1, plan.n_points + 1):
-            if stopped():
-                return run
-            run.write_point(method, place, stopped, watch, say)
+    for method, place in run.points:
+        if stopped():
+            return run
+        run.write_point(method, place, watch, say)
     run.finish()
     return run
 
@@ -124,7 +126,9 @@ class Run:
     """A plan while it is carried out.
 
     Attributes:
-        n_done: answers that are in the folder.
+        points: what it writes, in order; a control comes after all that it could be matched to.
+        n_wanted: answers at these points.
+        n_done: of these, how many are in the folder.
         n_failed: of these, how many are empty because of an error.
         figures: what was written by this run.
 
@@ -138,14 +142,21 @@ class Run:
         *,
         made_with: Mapping[str, Any],
         about: Mapping[str, Any],
-        live: list[Stream],
+        shard: Shard | None = None,
+        live: list[Stream] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.plan, self.pair, self.folder = plan, pair, folder
+        self.points = dealt(plan, shard or Shard())
+        self.n_wanted = len(self.points) * len(plan.questions) * plan.n_samples
         self.n_done = self.n_failed = self._n_before = 0
-        self._live = live
-        self._worker = Worker(pair, Wishes(settings=plan.settings), live=live, keep=Kept.of)
+        self._live = [] if live is None else live
+        self._stopped = stopped
+        self._worker = Worker(pair, Wishes(settings=plan.settings), live=self._live, keep=Kept.of)
         self._made_with = dict(made_with) | _decisive(plan)
         self._about = dict(about)
+        self._entry: dict[str, Any] = {} if shard is None else {"shard": str(shard)}
+        self._n_runs = 0  # in the manifest, before this one
         self._ruler: Ruler | None = None
         self._manifest = Manifest(path=folder / "manifest.json", kind=KIND, made_with=self._made_with)
 
@@ -157,54 +168,37 @@ class Run:
     @property
     def complete(self) -> bool:
         """Return whether nothing is missing."""
-        return self.n_done == self.plan.n_answers
+        return self.n_done == self.n_wanted
 
     def begin(self, say: Callable[[str], None]) -> None:
         """Find out what is there, measure what the dials mean for the pair, and write the manifest."""
-        old = manifest_of(self.folder)
-        if old is not None:
-            if settings_hash(old.made_with) != settings_hash(self._made_with):
-                raise UsageError(
-                    f"{str(self.folder)!r} was made with other settings; nothing was written\n"
-                    f"{differences(old.made_with, self._made_with)}\n    choose another folder with -o"
-                )
-            self._manifest = old
-        known = self._manifest.about
-        known |= {"name": self._about.get("name", self.folder.name)} | self._about
-        known["calibration"] = self._worker.prepare(known.get("calibration"))
-        if any(method.idea for method in self.plan.methods):
-            known["divergence"] = list(self._measured_ruler(known.get("divergence"), say).divergence)
-        known.setdefault("methods", {})
-        for method in self.plan.methods:
-            self._note(method)
-        known["questions"] = [
-            {"id": one.id, "task": one.task, "prompt": one.prompt, "constraints": one.constraints}
-            for one in self.plan.questions
-        ]
+        self._look_at_manifest()
         (self.folder / "answers").mkdir(parents=True, exist_ok=True)
-        self._manifest.runs.append({"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
-        self._manifest.write()
+        with self._alone():  # what is measured for all points is measured once
+            self._look_at_manifest()
+            self._begin_manifest(say)
         wanted = {one.id for one in self.plan.questions}
-        for method in self.plan.methods:
-            for place in range(1, self.plan.n_points + 1):
-                lines = read_point(self.folder, method.name, place)
-                self.n_done += sum(len(line.answers) for name, line in lines.items() if name in wanted)
+        for method, place in self.points:
+            lines = read_point(self.folder, method.name, place)
+            self.n_done += sum(len(line.answers) for name, line in lines.items() if name in wanted)
         self._n_before = self.n_done
 
     def finish(self) -> None:
         """Write down what this run did."""
-        self._manifest.runs[-1] |= {
+        self._entry |= {
             "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "answers": self.n_done - self._n_before,
             "tokens": self.figures.n_tokens,
         }
-        self._manifest.write()
+        with self._alone():
+            self._look_at_manifest()
+            self._manifest.runs[self._n_runs] = self._entry
+            self._manifest.write()
 
     def write_point(
         self,
         method: Method,
         place: int,
-        stopped: Callable[[], bool],
         watch: Watch,
         say: Callable[[str], None],
     ) -> None:
@@ -237,27 +231,69 @@ class Run:
                         method=method.name,
                         place=place,
                         n_done=self.n_done,
-                        n_total=self.plan.n_answers,
+                        n_total=self.n_wanted,
                         n_now=self.n_done - self._n_before,
                         figures=self.figures,
                     )
                 )
 
             units = (Unit(question, method, self.plan, knobs, self._fits(knobs)) for question in missing)
-            _work(units, self._worker, take, stopped, look)
+            _work(units, self._worker, take, self._stopped, look)
+
+    def _look_at_manifest(self) -> None:
+        """Go on with the manifest as it is now, and refuse one that was made with other settings."""
+        found = manifest_of(self.folder)
+        if found is None:
+            return
+        if settings_hash(found.made_with) != settings_hash(self._made_with):
+            raise UsageError(
+                f"{str(self.folder)!r} was made with other settings; nothing was written\n"
+                f"{differences(found.made_with, self._made_with)}\n    choose another folder with -o"
+            )
+        self._manifest = found
+
+    def _begin_manifest(self, say: Callable[[str], None]) -> None:
+        """Write down what will be done, and what the dials mean, measured unless the folder knows."""
+        known = self._manifest.about
+        known |= {"name": self._about.get("name", self.folder.name)} | self._about
+        known["calibration"] = self._worker.prepare(known.get("calibration"))
+        if any(method.idea for method in self.plan.methods):
+            known["divergence"] = list(self._measured_ruler(known.get("divergence"), say).divergence)
+        known.setdefault("methods", {})
+        for method in self.plan.methods:
+            self._note(method)
+        known["questions"] = [
+            {"id": one.id, "task": one.task, "prompt": one.prompt, "constraints": one.constraints}
+            for one in self.plan.questions
+        ]
+        self._n_runs = len(self._manifest.runs)
+        self._entry["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._manifest.runs.append(self._entry)
+        self._manifest.write()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Hold the manifest: others may be writing points in the same folder."""
+        return held(lock_path(self.folder), self._stopped)
 
     def _value(self, method: Method, place: int, say: Callable[[str], None]) -> float:
         """Return what the swept knob is set to: the point's own value, or the one that matches another method."""
         if method.matched is None:
             return method.points[place - 1]
-        found = self._manifest.about.setdefault("matched", {}).setdefault(method.name, {})
+        found = self._manifest.about.get("matched", {}).get(method.name, {})
         if str(place) not in found:
             lines = read_point(self.folder, method.matched, place).values()
             target = sum(line.n_base for line in lines) / max(1, sum(line.n_tokens for line in lines))
             say(f"matching {method.name} to the base share {target:.3f} of {method.matched}")
             tuned = self._matched(method, target)
-            found[str(place)] = {"value": tuned.value, "target": round(target, 4), "reached": round(tuned.reached, 4)}
-            self._manifest.write()
+            with self._alone():
+                self._look_at_manifest()
+                found = self._manifest.about.setdefault("matched", {}).setdefault(method.name, {})
+                found[str(place)] = {
+                    "value": tuned.value,
+                    "target": round(target, 4),
+                    "reached": round(tuned.reached, 4),
+                }
+                self._manifest.write()
         return float(found[str(place)]["value"])
 
     def _matched(self, method: Method, target: float) -> Tuned:
@@ -433,6 +469,20 @@ def _voices(tokens: Sequence[Token]) -> tuple[tuple[Role, str], ...]:
         elif token.text:
             parts.append((token.speaker, token.text))
     return tuple(parts)
+
+
+def dealt(plan: Plan, shard: Shard) -> tuple[tuple[Method, int], ...]:
+    """Return the points of a shard, controls last; each belongs to one, and a control to that of what it matches.
+
+    Neighbours on the dial go to different shards, for an answer may cost more at one end than at the other.
+    """
+    rank = {method.name: place for place, method in enumerate(plan.methods)}
+    points = (
+        (method, place)
+        for method in sorted(plan.methods, key=lambda one: one.matched is not None)
+        for place in range(1, plan.n_points + 1)
+    )
+    return tuple((method, place) for method, place in points if shard.has(rank[method.matched or method.name] + place))
 
 
 def _decisive(plan: Plan) -> dict[str, Any]:

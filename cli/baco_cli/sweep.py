@@ -21,6 +21,7 @@ from baco_cli.progress import Ticker, clock, count, progress_words
 from baco_cli.records import versions
 from baco_cli.render import show_note
 from baco_cli.stopping import stoppable
+from baco_local.batch.items import Shard
 from baco_local.batch.manifest import hardware, model_hashes
 from baco_local.config import LoadOptions
 from baco_local.errors import UsageError
@@ -69,6 +70,12 @@ def sweep(
         Path | None,
         per_call("--held-out", help="Other prompts, to match the control on; ours if not said.", panel=SWEEP),
     ] = None,
+    shard: Annotated[
+        str | None,
+        per_call(
+            "--shard", help="Only part i of n, as 2/4: one per process, in one folder.", panel=SWEEP, metavar="I/N"
+        ),
+    ] = None,
     output_folder: Annotated[
         Path | None,
         per_call("--output", "-o", help="The folder of the run; the same call goes on.", panel=SWEEP, metavar="FOLDER"),
@@ -86,7 +93,8 @@ def sweep(
     """Compare methods, each at several settings.
 
     Every method starts from temperature 1 without truncation. A finished prompt is one line in FOLDER/answers at once,
-    so the same command goes on where it was stopped. Then: baco report FOLDER.
+    so the same command goes on where it was stopped, and several processes may each write one --shard of a folder at
+    the same time. Then: baco report FOLDER.
     """
     screen = output.screen()
     if list_methods:
@@ -105,11 +113,12 @@ def sweep(
     plan = planned(given if plan_file is None else given.over(read_wanted(plan_file)))
     if output_folder is None and not dry_run:
         raise UsageError("a sweep needs a folder\n    give one:  baco sweep ... -o runs/first")
+    part = None if shard is None else Shard.parse(shard)
     files, _ = chosen_pair(models)
     check_files(files)
     both = machine.load_options()
     loaded = {role: each.load_options(role, both) or both for role in Role}
-    screen.say(plan_words(plan))
+    screen.say(plan_words(plan) + ("" if part is None else f"; of these, shard {part}"))
     if dry_run:
         screen.say("nothing was written")
         return
@@ -130,6 +139,7 @@ def sweep(
                     "versions": versions(),
                     "hardware": hardware(),
                 },
+                shard=part,
                 live=live,
                 stopped=lambda: stopped.yes,
                 watch=lambda progress: show(lambda elapsed_s: told(progress, elapsed_s)),
@@ -141,7 +151,7 @@ def sweep(
     if output.json:
         summary = {
             "output": str(output_folder),
-            "answers": plan.n_answers,
+            "answers": run.n_wanted,
             "written": run.n_done,
             "failed": run.n_failed,
             "tokens": figures.n_tokens,
@@ -149,7 +159,7 @@ def sweep(
         }
         screen.write(json.dumps(summary, ensure_ascii=False) + "\n")
     screen.say(
-        f"{output_folder}: {run.n_done} of {count(plan.n_answers, 'answer')} · {figures.n_tokens} tokens in "
+        f"{output_folder}: {run.n_done} of {count(run.n_wanted, 'answer')} · {figures.n_tokens} tokens in "
         f"{clock(elapsed_s)}"
     )
     if run.n_failed:
@@ -157,7 +167,10 @@ def sweep(
     if stopped.yes:
         screen.say("interrupted; the same command goes on from here")
         raise KeyboardInterrupt
-    screen.say(f"next:  baco report {output_folder} -o report.html")
+    if part is None:
+        screen.say(f"next:  baco report {output_folder} -o report.html")
+    else:
+        screen.say("next:  the other shards, or the same command without --shard, which writes whatever is missing")
 
 
 def told(progress: Progress, elapsed_s: float) -> str:

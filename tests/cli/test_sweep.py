@@ -69,6 +69,35 @@ def test_a_killed_sweep_goes_on(invoke, prompts, tmp_path, start, clean_env):
 
 
 @pytest.mark.model
+@pytest.mark.slow
+def test_two_processes_share_a_sweep(invoke, prompts, tmp_path, start, clean_env):
+    """Two shards at the same time in one folder lose nothing and double nothing, and leave no work to a third run."""
+    (tmp_path / "held_out.txt").write_text("Tell me a story about a bird.\nTell me a story about the sea.\n")
+    wanted = ["sweep", "-f", prompts, "--methods", "p-punc,rand,aligned,soft-unsure", *SMALL[2:]]
+    wanted += ["--held-out", str(tmp_path / "held_out.txt"), "-o"]
+    folder = tmp_path / "shared"
+    both = [
+        subprocess.Popen(
+            [*start, *wanted, str(folder), "--shard", shard], env=clean_env, stderr=subprocess.PIPE, encoding="utf-8"
+        )
+        for shard in ("1/2", "2/2")
+    ]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert all("16 of 16 answers" in words for words in said)
+    before = lines(folder)
+    assert len(before) == 8
+    assert all(len({json.loads(line)["id"] for line in point}) == len(point) == 2 for point in before.values())
+    last = json.loads(invoke(*wanted, str(folder), "--json").stdout)
+    assert (last["answers"], last["written"], last["tokens"]) == (32, 32, 0)
+    assert lines(folder) == before
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert sorted(manifest["matched"]["rand"]) == ["1", "2"]
+    assert sorted(run.get("shard", "") for run in manifest["runs"]) == ["", "1/2", "2/2"]
+    assert all(run["answers"] == (16 if "shard" in run else 0) for run in manifest["runs"])
+
+
+@pytest.mark.model
 def test_a_folder_of_other_settings_is_refused(invoke, prompts, tmp_path):
     """The message sets both values side by side, and nothing is written."""
     folder = tmp_path / "run"
@@ -89,6 +118,7 @@ def test_a_folder_of_other_settings_is_refused(invoke, prompts, tmp_path):
         (("-f", "none.txt", "-o", "x"), "cannot be read"),
         (("none.toml", "-o", "x"), "cannot be read"),
         (("-f", "{prompts}", "--points", "10", "-o", "x"), "1 to 9"),
+        (("-f", "{prompts}", "--shard", "3/2", "-o", "x"), "there are shards 1/2 to 2/2"),
     ],
 )
 def test_what_is_missing_is_asked_for(invoke, prompts, args, words):

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from baco_local.errors import UsageError
+from baco_local.batch.items import Shard
+from baco_local.errors import OutputError, UsageError
 from baco_local.evals.methods import METHODS
 from baco_local.evals.plan import Plan
 from baco_local.evals.run_folder import answers_path, manifest_of, read_point
-from baco_local.evals.runner import Run, carry_out
+from baco_local.evals.runner import Progress, Run, carry_out, dealt
 from baco_local.metrics.answer_files import parse_answers
 from baco_local.pair import Pair
 from baco_local.testing import scripted_pair
@@ -137,3 +138,93 @@ def test_what_cannot_be_written_is_an_empty_answer(study: Study, tmp_path: Path)
     assert run.complete
     assert run.n_failed == 6
     assert {said.finish.partition(":")[0] for line in lines.values() for said in line.answers} == {"PromptTooLongError"}
+
+
+def shared_plan(study: Study) -> Plan:
+    """Return a plan with all that processes have to agree on: a control, an idea, and what needs neither."""
+    return study("p-punc", "rand", "aligned", "soft-unsure", samples=2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 11])
+def test_every_point_belongs_to_one_shard(study: Study, n: int) -> None:
+    """Shards part the points among them about evenly, and a control goes with what it is matched to."""
+    plan = study("all", points=9)
+    shards = [[(method.name, place) for method, place in dealt(plan, Shard(k + 1, n))] for k in range(n)]
+    whole = [(method.name, place) for method in plan.methods for place in range(1, 10)]
+    assert sorted(point for shard in shards for point in shard) == sorted(whole)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 2 + len(whole) // 20
+    for shard in shards:
+        assert {place for name, place in shard if name == "rand"} == {
+            place for name, place in shard if name == "p-punc"
+        }
+
+
+@pytest.mark.parametrize("order", [(2, 1), (3, 1, 2)])
+def test_shards_in_any_order_make_the_undivided_run(study: Study, tmp_path: Path, order: tuple[int, ...]) -> None:
+    """One shard after the other leaves the texts, the matched controls and the rulers of a run that was not divided."""
+    plan = shared_plan(study)
+    swept(plan, tmp_path / "whole")
+    part = tmp_path / "part"
+    runs = [swept(plan, part, shard=Shard(k, len(order))) for k in order]
+    assert all(run.complete for run in runs)
+    assert sum(run.n_done for run in runs) == plan.n_answers
+    assert files(part) == files(tmp_path / "whole")
+    again = swept(plan, part)
+    assert (again.complete, again.figures.n_tokens) == (True, 0)
+    manifest, whole = manifest_of(part), manifest_of(tmp_path / "whole")
+    assert manifest is not None
+    assert whole is not None
+    for name in ("matched", "divergence", "methods", "questions"):
+        assert manifest.about[name] == whole.about[name]
+    assert [run.get("shard") for run in manifest.runs] == [*(f"{k}/{len(order)}" for k in order), None]
+    assert all("ended" in run for run in manifest.runs)
+
+
+def test_a_shard_that_runs_inside_another_loses_nothing(study: Study, tmp_path: Path) -> None:
+    """While one process writes, another writes its shard and the manifest, and what either notes is kept."""
+    plan, part = shared_plan(study), tmp_path / "part"
+    swept(plan, tmp_path / "whole")
+    inner: list[Run] = []
+
+    def watch(_progress: Progress) -> None:
+        if not inner:
+            inner.append(swept(plan, part, shard=Shard(2, 2)))
+
+    outer = swept(plan, part, shard=Shard(1, 2), watch=watch)
+    assert outer.complete
+    assert inner[0].complete
+    assert files(part) == files(tmp_path / "whole")
+    manifest = manifest_of(part)
+    assert manifest is not None
+    assert sorted(manifest.about["matched"]["rand"]) == ["1", "2"]
+    assert [(run["shard"], run["answers"]) for run in manifest.runs] == [
+        ("1/2", outer.n_done),
+        ("2/2", inner[0].n_done),
+    ]
+
+
+def test_a_stopped_shard_is_finished_without_one(study: Study, tmp_path: Path) -> None:
+    """What a shard has left undone, and all other shards, is done by a run that is not divided."""
+    plan, part = shared_plan(study), tmp_path / "part"
+    swept(plan, tmp_path / "whole")
+    stopped = lambda: part.exists() and sum(map(len, files(part).values())) >= 3  # noqa: E731
+    assert not swept(plan, part, shard=Shard(1, 2), stopped=stopped).complete
+    assert swept(plan, part).complete
+    assert files(part) == files(tmp_path / "whole")
+
+
+def test_a_point_that_another_writes_is_left_to_it(study: Study, tmp_path: Path) -> None:
+    """The same shard twice at the same time: the second one leaves, and the first one's lines are whole."""
+    plan, part = study("p-punc", points=1), tmp_path / "part"
+    refused: list[str] = []
+
+    def watch(_progress: Progress) -> None:
+        if not refused:
+            with pytest.raises(OutputError, match="another process") as error:
+                swept(plan, part)
+            refused.append(str(error.value))
+
+    assert swept(plan, part, watch=watch).complete
+    assert refused
+    swept(plan, tmp_path / "whole")
+    assert files(part) == files(tmp_path / "whole")
