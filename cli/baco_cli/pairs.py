@@ -36,6 +36,7 @@ __all__ = ["app"]
 app = typer.Typer(add_completion=False)
 
 GOOD, WARN, BAD = ("✔", "good"), ("⚠", "warn"), ("✘", "bad")
+MANY = 8  # values of a list in a card; longer ones are counted
 SIGNS = {Verdict.SAME: GOOD, Verdict.BENIGN: WARN, Verdict.REFUSED: BAD}
 
 
@@ -73,7 +74,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A known pair.
             table.add_row(Text(key.replace("_", " "), style="muted"), Text(str(value), overflow="fold"))
     for key, value in pair.card.raw.items():
         if key not in {"name", "notice", "description", "files"}:  # said above
-            table.add_row(Text(key, style="muted"), Text(brief(value), overflow="fold"))
+            table.add_row(Text(key, style="muted"), Text("\n".join(card_lines(value)), overflow="fold"))
     screen.show(table)
 
 
@@ -322,7 +323,22 @@ def template_sign(base: GgufSummary, aligned: GgufSummary) -> tuple[str, str]:
     return GOOD if aligned.chat_template is not None and base.chat_template is None else WARN
 
 
-def brief(value: Any) -> str:
-    """Return a value of a card in a few words."""
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+def card_lines(value: Any, path: str = "") -> Iterator[str]:
+    """Yield a line per group of plain values in a card, after the names that lead there; JSON has the long lists."""
+    start = f"{path}: " if path else ""
+    if isinstance(value, dict):
+        deep = {name: inner for name, inner in value.items() if isinstance(inner, dict | list)}
+        if len(deep) < len(value):
+            yield start + " · ".join(f"{name} {inner}" for name, inner in value.items() if name not in deep)
+        for name, inner in deep.items():
+            yield from card_lines(inner, f"{path} {name}".strip())
+    elif not isinstance(value, list):
+        yield f"{start}{value}"
+    elif value and all(isinstance(inner, dict) for inner in value):
+        for inner in value:
+            named = any(isinstance(one, str) for one in inner.values())
+            yield from [start + " · ".join(map(str, inner.values()))] if named else card_lines(inner, path)
+    elif len(value) > MANY:
+        yield f"{start}{len(value)} values"
+    else:
+        yield start + ", ".join(map(str, value))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from baco_cli.pairs import card_lines
 from synthetic_gguf import Shape, write_pair
 
 
@@ -57,6 +58,14 @@ def test_the_card_is_shown(invoke):
     record = json.loads(invoke("pairs", "show", "tales", "--json").stdout)
     assert record["name"] == "tales"
     assert isinstance(record["card"], dict)
+
+
+def test_a_card_is_told_in_lines():
+    """Nested values come after the names that lead to them, records in a line each, long lists as their number."""
+    card = {"a": 1, "b": {"c": {"d": 2.5, "e": "x"}, "f": [0] * 99}, "g": [{"h": "one", "i": 2}, {"h": 3}]}
+    assert list(card_lines(card)) == ["a 1", "b c: d 2.5 · e x", "b f: 99 values", "g: one · 2", "g: h 3"]
+    assert list(card_lines("words")) == ["words"]
+    assert list(card_lines([1, 2])) == ["1, 2"]
 
 
 @pytest.mark.model
