@@ -6,19 +6,23 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 usage() {
   cat <<'HELP'
-usage: ./scripts/reproduce_tales.sh [--judge MODEL.gguf] [--embed MODEL.gguf] [--work FOLDER] [--to FOLDER] [--mini]
+usage: ./scripts/reproduce_tales.sh [--judge MODEL.gguf] [--embed MODEL.gguf] [--work FOLDER] [--to FOLDER]
+                                    [--processes N] [--mini]
 
-  --judge  a model that wrote none of the texts: its bits per byte are the second axis of quality
-  --embed  an embedding model: with it meanings are measured by vectors, too
-  --work   where answers and scores are kept; build/tales-study if not said
-  --to     where tables, figures, report and manifest go; docs/evidence if not said
-  --mini   3 methods x 2 points x 4 prompts x 3 samples, to see that it works
+  --judge      a model that wrote none of the texts: its bits per byte are the second axis of quality
+  --embed      an embedding model: with it meanings are measured by vectors, too
+  --work       where answers and scores are kept; build/tales-study if not said
+  --to         where tables, figures, report and manifest go; docs/evidence if not said
+  --processes  how many write answers at the same time, on one core each; one per core, 8 at most, if not said
+  --mini       3 methods x 2 points x 4 prompts x 3 samples, to see that it works
 BACO=program runs another baco than that of this checkout.
 HELP
 }
 
 work=$root/build/tales-study to=$root/docs/evidence
 mini=() helpers=()
+cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+processes=$((cores < 8 ? cores : 8))
 while (($#)); do
   case $1 in
     --judge | --embed)
@@ -28,6 +32,11 @@ while (($#)); do
       ;;
     --work) work=${2:?--work needs a folder} && shift ;;
     --to) to=${2:?--to needs a folder} && shift ;;
+    --processes)
+      [[ ${2:-} =~ ^[1-9][0-9]?$ ]] || die "--processes ${2:-}: give a number from 1 to 99"
+      processes=$2
+      shift
+      ;;
     --mini) mini=(--methods p-punc,rand,aligned --points 2 --limit 4 --num-samples 3) ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && exit 2 ;;
@@ -40,7 +49,32 @@ if [[ -z ${BACO:-} ]]; then
   BACO=$venv/bin/baco
 fi
 
-"$BACO" sweep "$root/scripts/reproduce_tales.toml" --pair tales "${mini[@]}" --output "$work"
+sweep() { "$BACO" sweep "$root/scripts/reproduce_tales.toml" --pair tales "${mini[@]}" --output "$work" "$@"; }
+
+# Each process writes a part of the points with a thread of its own, so that no core waits for another.
+together() {
+  local part one child code woken=0 failed=0 children=()
+  set -m # process groups of their own, so that Ctrl-C reaches each of them once, from here
+  trap 'woken=1; for one in "${children[@]}"; do kill -INT -- "-$one" 2>/dev/null || true; done' INT TERM HUP
+  for ((part = 1; part <= processes; part++)); do
+    sweep --threads 1 --no-progress --shard "$part/$processes" </dev/null &
+    children+=($!)
+  done
+  set +m
+  for child in "${children[@]}"; do
+    woken=1
+    while ((woken)); do # by the trap, which ends a wait
+      woken=0 code=0
+      wait "$child" || code=$?
+    done
+    ((code == 0)) || failed=$code
+  done
+  trap - INT TERM HUP
+  return "$failed"
+}
+
+((processes == 1)) || together || exit
+sweep # what is missing; after the others that is nothing
 # Heads as narrow as those of a tiny judge are read three times as fast without flash attention.
 "$BACO" report "$work" "${helpers[@]}" --pair tales --flash-attn off --texts 6 --output "$to/report.html" \
   --markdown "$to/tables.md" --csv "$to/points.csv" --figures "$to/figures"

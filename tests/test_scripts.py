@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+STUDY = """#!/usr/bin/env bash
+printf '%s\\n' "$*" >>"$CALLS"
+mkdir -p "$WORK" && touch "$WORK/manifest.json"
+case $* in
+*"--shard $HANGS"/*) trap 'exit 130' INT; touch "$WORK/hangs"; for ((i = 0; i < 300; i++)); do sleep 0.1; done ;;
+*"--shard $FAILS"/*) exit 3 ;;
+esac
+"""
 TOOLS = ("bash", "cat", "dirname", "env", "flock", "head", "mkdir", "rm", "sleep")
 PROGRAM = """#!/usr/bin/env bash
 printf '%s\\n' "$@"
@@ -114,3 +123,66 @@ def test_a_stale_environment_is_not_started(checkout: Path, bare_path: Path, sta
     ran = start(checkout, "run", path=str(bare_path))
     assert ran.returncode == 1
     assert "no Python 3.11" in ran.stderr
+
+
+def reproduce(tmp_path: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
+    """Start the study with a program that notes how it is called."""
+    program = tmp_path / "program"
+    program.write_text(STUDY, encoding="utf-8")
+    program.chmod(0o755)
+    work, to = tmp_path / "my work", tmp_path / "to"
+    to.mkdir()
+    own = {"BACO": str(program), "CALLS": str(tmp_path / "calls"), "WORK": str(work), "HANGS": "none", "FAILS": "none"}
+    bash = shutil.which("bash")
+    assert bash
+    return subprocess.Popen(
+        [bash, str(ROOT / "scripts" / "reproduce_tales.sh"), "--work", str(work), "--to", str(to), *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | own | env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def calls(tmp_path: Path) -> list[str]:
+    """Return the subcommands in order, with the shard of each."""
+    lines = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    return [line.split()[0] + (f" {line.split('--shard ')[1]}" if "--shard" in line else "") for line in lines]
+
+
+def test_the_study_runs_in_several_processes(tmp_path: Path) -> None:
+    """Every process has a shard and one thread; a sweep of what is missing and the report follow them."""
+    process = reproduce(tmp_path, "--processes", "3")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    said = calls(tmp_path)
+    assert sorted(said[:3]) == ["sweep 1/3", "sweep 2/3", "sweep 3/3"]
+    assert said[3:] == ["sweep", "report"]
+    assert (tmp_path / "calls").read_text().count("--threads 1 ") == 3
+    assert (tmp_path / "to" / "manifest.json").exists()
+
+
+def test_one_process_needs_no_shards(tmp_path: Path) -> None:
+    """With one process the study is one sweep and its report."""
+    reproduce(tmp_path, "--processes", "1", "--mini").communicate(timeout=60)
+    assert calls(tmp_path) == ["sweep", "report"]
+
+
+def test_a_shard_that_fails_ends_the_study(tmp_path: Path) -> None:
+    """The others finish what they do, no report is made, and the exit code is that of the failure."""
+    process = reproduce(tmp_path, "--processes", "2", FAILS="1")
+    process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert sorted(calls(tmp_path)) == ["sweep 1/2", "sweep 2/2"]
+
+
+def test_an_interrupted_study_interrupts_its_shards(tmp_path: Path) -> None:
+    """Told to end, the script passes that on to each process, waits for it, and makes no report."""
+    process = reproduce(tmp_path, "--processes", "2", HANGS="2")
+    for _ in range(600):
+        if (tmp_path / "my work" / "hangs").exists():
+            break
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert sorted(calls(tmp_path)) == ["sweep 1/2", "sweep 2/2"]
