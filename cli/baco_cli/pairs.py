@@ -113,7 +113,13 @@ def add(
         if inspection.agreement.verdict is Verdict.REFUSED:
             show_check(screen, inspection)
             raise typer.Exit(PairError.exit_code)
-    add_pair(pairs_file(), files, description=description)
+    card = pairs_file().parent / "cards" / f"{name}.json"  # for calibrate and tune, which keep there what they find
+    add_pair(pairs_file(), files, description=description, card=card)
+    try:
+        card.parent.mkdir(exist_ok=True)
+        card.write_text(json.dumps({"name": name}) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the card {str(card)!r} cannot be written: {error.strerror}") from error
     screen.say(f"{name} is in {pairs_file()} now; try:  baco chat -m {name}")
 
 

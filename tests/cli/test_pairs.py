@@ -78,6 +78,8 @@ def test_an_added_pair_goes_by_its_name(invoke, clean_env, tales):
     done = invoke("run", "Tell me a story.", "-m", "mine", "-n", "3", "-d", "0", "--json")
     assert json.loads(done.stdout)["pair"] == "mine"
     assert invoke(*call).exit_code == 2
+    card = json.loads(invoke("pairs", "show", "mine", "--json").stdout)["card"]
+    assert card == {"name": "mine"}  # where calibrate and tune can keep what they find
 
 
 def test_two_vocabularies_fail_the_check(invoke, shared_data):
