@@ -55,7 +55,7 @@ sweep() { "$BACO" sweep "$root/scripts/reproduce_tales.toml" --pair tales "${min
 together() {
   local part one child code woken=0 failed=0 children=()
   set -m # process groups of their own, so that Ctrl-C reaches each of them once, from here
-  trap 'woken=1; for one in "${children[@]}"; do kill -INT -- "-$one" 2>/dev/null || true; done' INT TERM HUP
+  trap 'woken=1; for one in $(jobs -p); do kill -INT -- "-$one" 2>/dev/null || true; done' INT TERM HUP
   for ((part = 1; part <= processes; part++)); do
     sweep --threads 1 --no-progress --shard "$part/$processes" </dev/null &
     children+=($!)
