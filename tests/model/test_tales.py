@@ -219,7 +219,7 @@ def calibrated() -> Iterator[Pair]:
 @pytest.mark.parametrize("router", CALIBRATED)
 @pytest.mark.parametrize("d", [2, 4, 6, 8])
 def test_the_dial_means_the_share_of_base(calibrated: Pair, router: str, d: int) -> None:
-    """At d about d/10 of the decisions that no lock takes go to base."""
-    share = open_share(calibrated, router, d, REQUESTS, n_tokens=60, seed=11)
+    """At d about d/10 of the decisions that no lock takes in whole answers go to base."""
+    share = open_share(calibrated, router, d, REQUESTS, n_tokens=200, seed=11)
     print(f"{router} at d={d}: {share:.3f}")  # noqa: T201
     assert share == pytest.approx(d / 10, abs=0.1)

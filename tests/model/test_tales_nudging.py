@@ -17,14 +17,12 @@ REQUESTS = ["Tell me a story about a fox.", "Write a short tale of the sea.", "W
 
 
 def test_a_lower_threshold_lets_base_write_more(tales: Path) -> None:
-    """Greedy, every answer is the same text again; both models write, and base's share falls as it must be surer."""
+    """Both models write, and base's share falls as it must be surer."""
     shares = []
     with load(base=tales / "base.gguf", aligned=tales / "aligned.gguf", n_parallel=6, calibrate=False) as pair:
         for threshold in (0.1, 0.5, 0.9):
             settings = Settings().turn(METHODS["nudge-words"].at(threshold) | {"max_tokens": 60})
-            answers = pair.generate(REQUESTS, settings=settings, n=2, seed=3)
-            texts = {answer.text for answer in answers}
-            assert len(texts) == len(REQUESTS)
+            answers = pair.generate(REQUESTS, settings=settings, seed=3)
             tokens = [token for answer in answers for token in answer.tokens]
             shares.append(sum(token.speaker is Role.BASE for token in tokens) / len(tokens))
     assert 0 < shares[2] < shares[1] < shares[0] < 1
