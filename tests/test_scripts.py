@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -140,7 +141,14 @@ def reproduce(tmp_path: Path, *arguments: str, **env: str) -> subprocess.Popen[s
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | own | env,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_signals,
     )
+
+
+def heed_signals() -> None:
+    """Undo what a start in the background or ``nohup`` hands down: signals that are ignored cannot be trapped."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def calls(tmp_path: Path) -> list[str]:

@@ -56,6 +56,7 @@ class Terminal:
             stderr=slave,
             env=environ,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # under nohup it would be ignored
         )
         os.close(slave)
         self.seen = ""
