@@ -21,6 +21,7 @@ from baco_cli.chat.export import FORMATS, write_export
 from baco_cli.chat.places import Option, Place, hinges, options, other_word, reason
 from baco_cli.chat.session import Chat, Reply, Session
 from baco_cli.chat.talk import Talk, Wish
+from baco_cli.progress import count
 from baco_local.config import Uncertainty
 from baco_local.errors import UsageError
 from baco_local.routing.dial import ROUTERS
@@ -187,7 +188,7 @@ def _show(talk: Talk, paper: Paper, _rest: str) -> Next:
     dial = f"d={decode.diversity:g}" if decode.threshold is None else f"threshold {decode.threshold:g}"
     seed = talk.seed
     rows = {
-        "chat": f"{talk.name} · {len(chat.turns)} turn{'s' * (len(chat.turns) != 1)}",
+        "chat": f"{talk.name} · {count(len(chat.turns), 'turn')}",
         "pair": f"{talk.pair.name} · context {talk.pair.n_ctx} tokens",
         "router": f"{router} · {dial}",
         "length": f"{decode.max_tokens} tokens at most",
@@ -473,8 +474,7 @@ def _ranked(talk: Talk, side: Role, record: SideRecord, place: Place, before: st
     likely = [way for way in options(record, talk.pair.pieces, before) if way.p >= LEAST_P]
     for way in likely[:N_OPTIONS]:
         line.append(f"{_quoted(way)}  ", "bold" if way.id == place.first.id else "")
-    n = max(1, round(math.exp(record.entropy)))
-    return line.append(f"of about {n} choice{'s' * (n > 1)}", "muted")
+    return line.append(f"of about {count(max(1, round(math.exp(record.entropy))), 'choice')}", "muted")
 
 
 def _quoted(way: Option) -> str:
