@@ -62,14 +62,31 @@ def main() -> None:
         return
     best = best_threads(files[1], options)
     bare = Bare(files[1], best, 1)
-    tables = {} if args.imposed else {"limits": limits(files, best, args.tokens, args.runs)}
     if args.imposed:
-        with baco.load(
-            base=files[0], aligned=files[1], options=options, draft=draft_of(args), calibrate=args.calibrate
-        ) as pair:
-            rows = imposed(pair, bare, args.imposed, args.draft_length, args.tokens, args.runs)
-        tables["guesses that stand with a set chance, P-PUNC, d = 5"] = rows
-    for n_samples in [] if args.imposed else args.samples:
+        tables = {"guesses that stand with a set chance, P-PUNC, d = 5": guessing(files, options, bare, args)}
+    else:
+        rows = limits(files, best, args.tokens, args.runs)
+        tables = {"limits": rows, "decoding": decoding(files, options, bare, args)}
+    bare.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+    show(f"{title}, S with {best.threads} threads, peak memory {peak:.0f} MB", tables, args)
+
+
+def guessing(
+    files: tuple[Path, Path], options: baco.LoadOptions, bare: Bare, args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Measure a drafter whose guesses are set."""
+    draft = draft_of(args)
+    with baco.load(base=files[0], aligned=files[1], options=options, draft=draft, calibrate=args.calibrate) as pair:
+        return imposed(pair, bare, args.imposed, args.draft_length, args.tokens, args.runs)
+
+
+def decoding(
+    files: tuple[Path, Path], options: baco.LoadOptions, bare: Bare, args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Measure every asked setting, a pair at a time for each number of answers."""
+    rows = []
+    for n_samples in args.samples:
         settings = [
             Setting(samples=n_samples, router=router, diversity=d, schedule=schedule)
             for router in args.router
@@ -79,12 +96,8 @@ def main() -> None:
         with baco.load(
             base=files[0], aligned=files[1], options=options, n_parallel=n_samples, calibrate=args.calibrate
         ) as pair:
-            tables.setdefault("decoding", []).extend(
-                compared(pair, bare, settings, args.tokens, knobs_of(args), args.runs)
-            )
-    bare.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
-    show(f"{title}, S with {best.threads} threads, peak memory {peak:.0f} MB", tables, args)
+            rows += compared(pair, bare, settings, args.tokens, knobs_of(args), args.runs)
+    return rows
 
 
 def knobs_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import llama_cpp as lc
 import numpy as np
-import psutil
 
 import baco_local as baco
 from baco_local.backend.base import Feed
 from baco_local.backend.llama import LlamaModel, load_weights, open_model
+from baco_local.backend.machine import usable_cores
 from benchmarks.clock import spread
 
 __all__ = ["PROMPT", "Bare", "best_threads", "limits", "naive_loop"]
@@ -97,7 +97,7 @@ def best_threads(path: Path, options: baco.LoadOptions) -> baco.LoadOptions:
     if options.threads:
         return options
     speeds: dict[int, float] = {}
-    for n in sorted({1, psutil.cpu_count(logical=False) or 1}):
+    for n in sorted({1, usable_cores()}):
         bare = Bare(path, dataclasses.replace(options, threads=n), 1)
         speeds[n] = statistics.median(bare.tokens_per_s(N_TRIED) for _ in range(3))
         bare.close()
@@ -105,7 +105,7 @@ def best_threads(path: Path, options: baco.LoadOptions) -> baco.LoadOptions:
 
 
 def limits(files: tuple[Path, Path], options: baco.LoadOptions, n_tokens: int, n_runs: int) -> list[dict[str, Any]]:
-    """Measure S, c(k) and the naive loop."""
+    """Measure S, c(k) and the naive loop, all with the threads that the options name."""
     bare = Bare(files[1], options, max(SIZES))
     singles, tokens, sequences = [], [], []
     for _ in range(n_runs):
@@ -113,10 +113,9 @@ def limits(files: tuple[Path, Path], options: baco.LoadOptions, n_tokens: int, n
         tokens.append([bare.cost_of_tokens(k, max(4, n_tokens // k)) * singles[-1] for k in SIZES])
         sequences.append([bare.cost_of_sequences(k, max(4, n_tokens // k)) * singles[-1] for k in SIZES])
     bare.close()
-    threads = options.threads or psutil.cpu_count(logical=False) or 1
-    naive = [naive_loop(files, n_tokens, threads) / single for single in singles]
+    naive = [naive_loop(files, n_tokens, options.threads) / single for single in singles]
     rows: list[dict[str, Any]] = [{"what": "S, tokens/s", "value": spread(singles)}]
-    rows.append({"what": f"naive loop, x S ({threads} threads)", "value": spread(naive)})
+    rows.append({"what": f"naive loop, x S ({options.threads} threads)", "value": spread(naive)})
     for i, k in enumerate(SIZES):
         rows.append({"what": f"c({k}), {k} tokens of one sequence", "value": spread([costs[i] for costs in tokens])})
     for i, k in enumerate(SIZES):

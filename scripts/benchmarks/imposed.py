@@ -6,10 +6,11 @@ written; a guess is spoilt with a set chance. The text stays lockstep's, which i
 
 from __future__ import annotations
 
+import itertools
 import random
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,35 +55,43 @@ def imposed(
 ) -> list[dict[str, Any]]:
     """Measure drafts of some lengths at some acceptances, each run beside lockstep and S, P-PUNC at d = 5."""
     shared = {"max_tokens": n_tokens, "ignore_end": True, "guards": baco.Guards(loops=False), "diversity": 5.0}
+    n_prompt = len(pair.prompt_ids(PROMPT)[baco.Role.ALIGNED])
     rows = []
-    for acceptance in acceptances:
-        for length in lengths:
-            gains, shares = [], []
-            drafter: Imposed | None = None
-            for run in range(n_runs):
-                limit = bare.tokens_per_s(n_tokens)
-                plain, plain_s = timed(pair, {**shared, "schedule": ScheduleName.LOCKSTEP}, run)
-                n_prompt = len(pair.prompt_ids(PROMPT)[baco.Role.ALIGNED])
-                drafter = Imposed([t.id for t in plain.tokens], n_prompt, acceptance, random.Random(run))
-                own, DRAFTERS[DrafterName.MODEL] = DRAFTERS[DrafterName.MODEL], drafter
-                knobs = {"schedule": ScheduleName.SPECULATIVE, "drafter": DrafterName.MODEL, "draft_max": length}
+    for acceptance, length in itertools.product(acceptances, lengths):
+        knobs = {"schedule": ScheduleName.SPECULATIVE, "drafter": DrafterName.MODEL, "draft_max": length}
+        gains, shares, drafters = [], [], []
+        for run in range(n_runs):
+            limit = bare.tokens_per_s(n_tokens)
+            plain, plain_s = timed(pair, {**shared, "schedule": ScheduleName.LOCKSTEP}, run)
+            told = [token.id for token in plain.tokens]
+            drafters.append(Imposed(told, n_prompt, acceptance, random.Random(run)))
+            with in_place_of_the_draft_model(drafters[-1]):
                 guessed, guessed_s = timed(pair, {**shared, **knobs}, run)
-                DRAFTERS[DrafterName.MODEL] = own
-                if [t.id for t in guessed.tokens] != [t.id for t in plain.tokens]:
-                    print("the drafted answer is not lockstep's; rows of batches differ in their last digits")
-                gains.append(plain_s / guessed_s)
-                shares.append((n_tokens - 1) / guessed_s / limit)
-            assert drafter is not None
-            rows.append(
-                {
-                    "acceptance": f"{acceptance:g} ({drafter.n_right / max(1, drafter.n_guessed):.2f} drawn)",
-                    "guesses at most": length,
-                    "x lockstep": spread(gains),
-                    "x S": spread(shares),
-                    "guesses/token": f"{statistics.mean([drafter.n_guessed / n_tokens]):.2f}",
-                }
-            )
+            if [token.id for token in guessed.tokens] != told:
+                print("the drafted answer is not lockstep's; rows of batches differ in their last digits")
+            gains.append(plain_s / guessed_s)
+            shares.append((n_tokens - 1) / guessed_s / limit)
+        n_guessed, n_right = (sum(each) for each in zip(*((d.n_guessed, d.n_right) for d in drafters), strict=True))
+        rows.append(
+            {
+                "acceptance": f"{acceptance:g} ({n_right / max(1, n_guessed):.2f} drawn)",
+                "guesses at most": length,
+                "x lockstep": spread(gains),
+                "x S": spread(shares),
+                "guesses/token": f"{n_guessed / (n_runs * n_tokens):.2f}",
+            }
+        )
     return rows
+
+
+@contextmanager
+def in_place_of_the_draft_model(drafter: Imposed) -> Iterator[None]:
+    """Let a drafter guess wherever the draft model would."""
+    own, DRAFTERS[DrafterName.MODEL] = DRAFTERS[DrafterName.MODEL], drafter
+    try:
+        yield
+    finally:
+        DRAFTERS[DrafterName.MODEL] = own
 
 
 def timed(pair: baco.Pair, knobs: dict[str, Any], seed: int) -> tuple[Answer, float]:

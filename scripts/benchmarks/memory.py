@@ -5,7 +5,6 @@ Resident memory counts the pages of a mapped file that were touched, so every wa
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +16,12 @@ import baco_local as baco
 
 __all__ = ["memory"]
 
+SCRIPTS = Path(__file__).parents[1]
+
 
 def memory(base: Path, aligned: Path, adapter: Path, n_ctx: int) -> list[dict[str, Any]]:
     """Return the resident memory of one model, of two, and of one set of weights with an adapter."""
+    base, aligned, adapter = base.resolve(), aligned.resolve(), adapter.resolve()
     ways = {
         "nothing loaded": [],
         "one model alone": ["--aligned", aligned],
@@ -29,7 +31,8 @@ def memory(base: Path, aligned: Path, adapter: Path, n_ctx: int) -> list[dict[st
     found = {}
     for name, files in ways.items():
         command = [sys.executable, "-m", "benchmarks.memory", str(n_ctx), *map(str, files)]
-        found[name] = float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        done = subprocess.run(command, cwd=SCRIPTS, check=True, capture_output=True, text=True)
+        found[name] = float(done.stdout)
     empty, single = found["nothing loaded"], found["one model alone"]
     return [
         {
@@ -42,36 +45,29 @@ def memory(base: Path, aligned: Path, adapter: Path, n_ctx: int) -> list[dict[st
     ]
 
 
-def used(n_ctx: int, files: dict[str, Path]) -> float:
-    """Load, write a little, and return this process's resident megabytes."""
+def in_use(n_ctx: int, files: dict[str, Path]) -> object:
+    """Load what is named, write a little, and return what holds it."""
     options = baco.LoadOptions(ctx_size=n_ctx)
-    knobs: dict[str, Any] = {"max_tokens": 32, "seed": 1, "ignore_end": True, "diversity": 5.0}
     if "--base" in files:
-        adapter = files.get("--adapter")
-        with baco.load(
+        pair = baco.load(
             base=files["--base"],
-            aligned=None if adapter else files["--aligned"],
-            aligned_lora=adapter,
+            aligned=files.get("--aligned"),
+            aligned_lora=files.get("--adapter"),
             options=options,
             calibrate=False,
-        ) as pair:
-            pair.generate("Tell me a story.", **knobs)
-            return resident()
+        )
+        pair.generate("Tell me a story.", max_tokens=32, seed=1, ignore_end=True, diversity=5.0)
+        return pair
     if files:
-        from benchmarks.bare import Bare
+        from benchmarks.bare import Bare  # loads llama.cpp, which an interpreter without a model does not
 
         bare = Bare(files["--aligned"], options, 1)
         bare.tokens_per_s(32)
-        return resident()
-    return resident()
-
-
-def resident() -> float:
-    """Return the resident megabytes of this process."""
-    return float(psutil.Process().memory_info().rss / 2**20)
+        return bare
+    return None
 
 
 if __name__ == "__main__":
     arguments = sys.argv[2:]
-    pairs = dict(zip(arguments[::2], map(Path, arguments[1::2]), strict=True))
-    print(json.dumps(used(int(sys.argv[1]), pairs)))
+    held = in_use(int(sys.argv[1]), dict(zip(arguments[::2], map(Path, arguments[1::2]), strict=True)))
+    print(psutil.Process().memory_info().rss / 2**20)
