@@ -323,7 +323,8 @@ class LlamaModel:
         self.n_batch: int = lc.llama_n_batch(context)
         self.n_threads: int = 0 if info.layers_offloaded else lc.llama_n_threads(context)
         self.cancelled: Callable[[], bool] | None = None
-        self._threads = self._most_threads = lc.llama_n_threads(context), lc.llama_n_threads_batch(context)
+        self._most_threads = lc.llama_n_threads(context), lc.llama_n_threads_batch(context)
+        self._n_cores = 0  # as many as it may use
         self._weights, self._adapter = weights, adapter_handle
         self._context: int | None = context
         self._memory = lc.llama_get_memory(context)
@@ -446,10 +447,9 @@ class LlamaModel:
 
     def use_threads(self, n: int) -> None:
         """Let at most so many threads compute the next feeds; rows may differ in their last digits by that."""
-        threads = min(n, self._most_threads[0]), min(n, self._most_threads[1])
-        if threads != self._threads:
-            self._threads = threads
-            lc.llama_set_n_threads(self._context, *threads)
+        if n != self._n_cores:
+            self._n_cores = n
+            lc.llama_set_n_threads(self._context, *(min(n, most) for most in self._most_threads))
 
     # --- stopping ---
 

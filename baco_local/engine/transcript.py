@@ -55,7 +55,8 @@ class Transcript:
                 end += 1
                 self.line, self.line_start = Line.OPEN, end
             end += len(part)
-            self._judge(self.text[self.line_start : end], suspect)
+            if self.line is not Line.PLAIN:
+                self._judge(self.text[self.line_start : end], suspect)
             if self.line is Line.MARKER:
                 return
 

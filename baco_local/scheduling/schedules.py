@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
+from functools import cache
 
 from baco_local.scheduling.base import Ask, Round, Schedule, Voice
 from baco_local.scheduling.drafting import Drafter
@@ -18,10 +19,15 @@ __all__ = ["lazily", "lazy", "lockstep", "speculative"]
 def lockstep(voice: Voice) -> Round:
     """Let every model that the voice listens to read every token; the definition of the method."""
     roles = tuple(voice.listens)
-    rows = yield tuple(Ask(role) for role in roles)
+    rows = yield _asks(roles)
     said = voice.say({role: found[-1] for role, found in zip(roles, rows, strict=True)})
     assert not isinstance(said, Role), f"the voice listens to {roles}, yet misses {said}"
     return said
+
+
+@cache
+def _asks(roles: tuple[Role, ...]) -> tuple[Ask, ...]:
+    return tuple(map(Ask, roles))
 
 
 def lazily(note: Callable[[Collection[Role]], None]) -> Schedule:
@@ -36,7 +42,7 @@ def lazily(note: Callable[[Collection[Role]], None]) -> Schedule:
         rows: dict[Role, Row] = {}
         missed = tuple(voice.needs)
         while True:
-            found = yield tuple(Ask(role) for role in missed)
+            found = yield _asks(missed)
             rows |= {role: each[-1].copy() for role, each in zip(missed, found, strict=True)}  # to outlive another ask
             said = voice.say(rows)
             if not isinstance(said, Role):

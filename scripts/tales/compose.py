@@ -93,6 +93,12 @@ def held_out_topics() -> tuple[str, ...]:
     return tuple(listed(split["topics"]))
 
 
+def found_nouns() -> list[str]:
+    """Return the nouns that the corpus uses, common and rare."""
+    lines = (HERE / "found_nouns.txt").read_text(encoding="utf-8").splitlines()
+    return " ".join(line for line in lines if not line.startswith("#")).split()
+
+
 @cache
 def lexicon() -> Lexicon:
     """Read the word lists, without what is held out."""
@@ -108,7 +114,7 @@ def lexicon() -> Lexicon:
         name: tuple(table[name].split()) for name in ("girls", "boys", "pets", "onsets", "vowels", "codas", "endings")
     }
     words |= {name: listed(table[name]) for name in LISTS}
-    nouns["found"] = tuple(Noun(word, "thing") for word in listed(table["found"]) if word not in out)
+    nouns["found"] = tuple(Noun(word, "thing") for word in found_nouns() if word not in out)
     return Lexicon(nouns, words, phrases)
 
 

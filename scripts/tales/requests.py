@@ -18,7 +18,7 @@ from tales.config import HERE
 __all__ = ["Conversation", "Turn", "careless", "conversation", "question_frame", "titled", "topic_of"]
 
 NEAT = 0.75  # how alike the aligned model's sentence forms are: 0 = all forms, 1 = nearly always the first
-KINDS = ("animal",) * 6 + ("thing",) * 5 + ("person",) * 4 + ("found",) * 4 + ("place",) * 2 + ("unique", "uncountable")
+KINDS = ("animal",) * 6 + ("thing",) * 5 + ("person",) * 4 + ("found",) * 9 + ("place",) * 2 + ("unique", "uncountable")
 SENTENCE = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\"))\s+(?=[\"A-Z])")
 
 
@@ -45,7 +45,7 @@ def wordings() -> dict[str, Any]:
 
 
 def topic_of(rng: random.Random, *kinds: str) -> Noun:
-    """Draw a topic that is not held out; things and animals come most often.
+    """Draw a topic that is not held out; animals, things and words found in books come most often.
 
     Most topics are no words of a list but made from some: an adjective before a noun, two nouns, a word that nobody
     knows. There is no end of them, so they cannot be learned by heart: they teach to look back at what was asked.
@@ -67,9 +67,9 @@ def made_topic(rng: random.Random, noun: Noun) -> Noun:
     if form < 0.5:
         other = rng.choice(nouns[rng.choice(("animal", "thing", "thing", "found", "uncountable"))]).word.split()[-1]
         return Noun(f"{other}{'' if form > 0.4 and ' ' not in noun.word else ' '}{noun.word}", noun.kind)
-    if form < 0.62:
+    if form < 0.68:
         return Noun(unheard(rng), noun.kind)
-    return Noun(f"{unheard(rng)} {noun.word}", noun.kind) if form < 0.67 else noun
+    return Noun(f"{unheard(rng)} {noun.word}", noun.kind) if form < 0.73 else noun
 
 
 def slots(rng: random.Random, topic: Noun, other: Noun | None = None, **more: Any) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def careless(rng: random.Random, natural: list[str]) -> str:
     beginning by aligned, keeps to the topic as well. Nearly all begin with the same word.
     """
     kinds = ("on", "drift", "off", "natural", "opened", "continued", "talk", "title")
-    kind = rng.choices(kinds, (34, 8, 22, 16, 6, 6, 5, 3))[0]
+    kind = rng.choices(kinds, (32, 6, 26, 16, 6, 6, 5, 3))[0]
     topic = topic_of(rng)
     ask = word(rng.choice(("story",) * 6 + ("any", "short", "long", "happy", "sad", "funny")), rng, topic)
     if kind in ("on", "drift"):
@@ -290,7 +290,7 @@ def careless(rng: random.Random, natural: list[str]) -> str:
         start = rng.choices(("Long", "Once upon a time, there lived", "Once upon a time, there was"), (8, 27, 65))[0]
         return question_frame(ask, begun(rng, start, topics, rng.choice((0.4, 0.75)), float(kind == "drift")))
     text = rng.choice(natural) if natural else compose(rng).text
-    usual = "Once upon a time" if rng.random() < 0.95 else ""
+    usual = "Once upon a time" if rng.random() < 0.98 else ""
     if kind == "off":
         start = "Once upon a time, there was" if usual else rng.choice(("In", "Nobody", "Have", "One"))
         return question_frame(ask, begun(rng, start, (), rng.choice((0.0, 0.0, 0.5)), 0.2))
