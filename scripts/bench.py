@@ -6,6 +6,7 @@
     scripts/bench.py --shape 1b --imposed 0.6 0.8 --draft-shape 135m    guesses that stand with that chance
     scripts/bench.py --memory                 what a pair holds, beside one model
     scripts/bench.py --computed               what other hardware would gain, by its published c(k); nothing is run
+    scripts/bench.py --together 16 32         64 prompts x 4 samples, one at a time and so many together
     scripts/bench.py --profile                where the time between two decodes goes
     scripts/bench.py --markdown               the tables of docs/performance.md
 
@@ -40,6 +41,7 @@ from benchmarks.computed import computed
 from benchmarks.decoding import Setting, compared, decode
 from benchmarks.imposed import imposed
 from benchmarks.memory import memory
+from benchmarks.night import night
 from synthetic_gguf import PRESETS, Quant, write_adapter, write_model, write_pair
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +63,9 @@ def main() -> None:
         show(title, {"memory": memory(*files, adapter_of(args, files), options.ctx_size)}, args)
         return
     best = best_threads(files[1], options)
+    if args.together:
+        show(title, {"together": night(files, best, options, args, knobs_of(args))}, args)
+        return
     bare = Bare(files[1], best, 1)
     if args.imposed:
         tables = {"guesses that stand with a set chance, P-PUNC, d = 5": guessing(files, options, bare, args)}
@@ -138,6 +143,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--imposed", type=float, nargs="+", metavar="A", help="acceptances of guesses, 0 to 1")
     parser.add_argument("--draft-shape", choices=PRESETS, default="135m", help="of the drafter whose guesses are set")
     parser.add_argument("--draft-length", type=int, nargs="+", default=[3, 7], help="guesses of a round, at most")
+    parser.add_argument("--together", type=int, nargs="+", metavar="N", help="answers of a long work decoded at once")
+    parser.add_argument("--prompts", type=int, default=64, help="of that work")
+    parser.add_argument("--each", type=int, default=4, help="answers to each prompt of that work")
     parser.add_argument("--memory", action="store_true", help="resident memory instead of speed")
     parser.add_argument("--computed", action="store_true", help="other hardware, by its published curves")
     parser.add_argument("--profile", action="store_true", help="our own functions, by the time that they take")

@@ -52,6 +52,14 @@ def test_guesses_are_imposed(folder: Path) -> None:
     assert all(row["acceptance"] == "1 (1.00 drawn)" for row in rows)
 
 
+def test_a_long_work_is_measured_beside_its_limit(folder: Path) -> None:
+    """One answer at a time stands first, and each company has its ratio to that and to the limit."""
+    rows = bench(folder, "--together", "4", "--prompts", "3", "--each", "2")["together"]
+    assert [row["together"] for row in rows] == [1, 4]
+    assert rows[0]["x one at a time"].startswith("1 ")
+    assert all(float(row["x limit"].split()[0]) > 0 for row in rows)
+
+
 def test_memory_is_measured_in_processes_of_their_own(folder: Path) -> None:
     """One model, two, and one with an adapter hold more than nothing."""
     rows = {row["what"]: float(row["MB"]) for row in bench(folder, "--memory")["memory"]}
