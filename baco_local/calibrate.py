@@ -28,7 +28,7 @@ __all__ = ["calibrate", "calibration_prompts"]
 ENOUGH = 400  # observed word starts after which a slow pair may stop
 PATIENCE_S = 20.0  # and how long such a pair is measured at most
 REFINED_AT = (2.0, 4.0, 6.0, 8.0)  # what is written at these dials is measured on its own
-N_ROUNDS = 4  # each goes half the way from the thresholds of the one before, for those change what is written
+N_ROUNDS = 3  # each goes half the way from the thresholds of the one before, for those change what is written
 WATCHED = {LockName.NONE: "P", LockName.PUNC: "P-PUNC", LockName.FC: "P-FC"}  # who writes while a lock is measured
 
 

@@ -7,6 +7,7 @@ Letters: T positions of an answer, V vocabulary.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from baco_local import Answer, FinishReason, Pair, Role, load
+from baco_local import Answer, FinishReason, Job, Pair, Role, load
 from baco_local.assemble import load_embedder, load_scorer
 from baco_local.metrics.annotators import Embed
 from baco_local.metrics.lexical import distinct, first_sentence_variety
@@ -79,17 +80,20 @@ def open_pair(folder: Path) -> Pair:
 
 
 def tell(pair: Pair, asked: Sequence[Asked], n: int, diversity: float, sampling: Sampling) -> list[list[Answer]]:
-    """Return n answers to each request with the dial at ``diversity``."""
-    answers = pair.generate(
-        [each.request for each in asked],
-        n=n,
-        seed=1,
-        router=ROUTER,
-        diversity=diversity,
-        max_tokens=N_ANSWER,
-        **sampling,  # type: ignore[arg-type]
-    )
-    return [answers[start : start + n] for start in range(0, len(answers), n)]
+    """Return n answers to each request with the dial at ``diversity``.
+
+    Every request has a seed of its own: with the same noise, a pair with few ideas would tell all of them one story.
+    """
+    settings = pair.settings.turn({"router": ROUTER, "diversity": diversity, "max_tokens": N_ANSWER, **sampling})
+    jobs = [
+        Job(prompt=each.request, settings=settings, seed=seed, sample=sample)
+        for seed, each in enumerate(asked, 1)
+        for sample in range(n)
+    ]
+    streams = pair.start(jobs)
+    for stream in streams:
+        deque(stream, maxlen=0)
+    return [[stream.answer for stream in streams[start : start + n]] for start in range(0, len(jobs), n)]
 
 
 # --- 1. losses ----------------------------------------------------------------------------------------------------

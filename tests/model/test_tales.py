@@ -216,15 +216,8 @@ def calibrated() -> Iterator[Pair]:
         yield pair
 
 
-KNOWN_MISS = pytest.mark.xfail(reason="0.097 by the calibration of the card; 0.003 too little", strict=False)
-POINTS = [
-    pytest.param(d, router, marks=KNOWN_MISS if (d, router) == (2, "P") else ())
-    for d in (2, 4, 6, 8)
-    for router in CALIBRATED
-]
-
-
-@pytest.mark.parametrize(("d", "router"), POINTS)
+@pytest.mark.parametrize("d", [2, 4, 6, 8])
+@pytest.mark.parametrize("router", CALIBRATED)
 def test_the_dial_means_the_share_of_base(calibrated: Pair, router: str, d: int) -> None:
     """At d about d/10 of the decisions that no lock takes in whole answers go to base."""
     share = open_share(calibrated, router, d, REQUESTS, n_tokens=200, seed=11)

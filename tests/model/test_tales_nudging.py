@@ -13,13 +13,14 @@ from baco_local.types import Role
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
-REQUESTS = ["Tell me a story about a fox.", "Write a short tale of the sea.", "What happened to two brothers?"]
+WHO = ("a fox", "the sea", "two brothers", "an old king")
+REQUESTS = [f"{what} {who}." for what in ("Tell me a story about", "Write a short tale of") for who in WHO]
 
 
 def test_a_lower_threshold_lets_base_write_more(tales: Path) -> None:
     """Both models write, and base's share falls as it must be surer."""
     shares = []
-    with load(base=tales / "base.gguf", aligned=tales / "aligned.gguf", n_parallel=6, calibrate=False) as pair:
+    with load(base=tales / "base.gguf", aligned=tales / "aligned.gguf", n_parallel=8, calibrate=False) as pair:
         for threshold in (0.1, 0.5, 0.9):
             settings = Settings().turn(METHODS["nudge-words"].at(threshold) | {"max_tokens": 60})
             answers = pair.generate(REQUESTS, settings=settings, seed=3)
