@@ -36,7 +36,6 @@ __all__ = ["app"]
 app = typer.Typer(add_completion=False)
 
 GOOD, WARN, BAD = ("✔", "good"), ("⚠", "warn"), ("✘", "bad")
-WHOLE_ANSWER = 200  # tokens of each answer that the dial is measured on
 MANY = 8  # values of a list in a card; longer ones are counted
 SIGNS = {Verdict.SAME: GOOD, Verdict.BENIGN: WARN, Verdict.REFUSED: BAD}
 
@@ -168,7 +167,7 @@ def calibrate(
     screen.status.show(f"measuring what the dial means for {name} …")
     try:
         with baco_local.load(name, n_parallel=8, calibrate=False, user_pairs=pairs_file()) as pair:
-            calibration = measure_dial(pair, prompts, n_tokens=WHOLE_ANSWER, n_samples=samples, patience_s=math.inf)
+            calibration = measure_dial(pair, prompts, n_samples=samples, patience_s=math.inf)
     finally:
         screen.status.clear()
     amend_card(card, calibration=calibration.to_json())
