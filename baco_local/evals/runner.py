@@ -25,7 +25,7 @@ from baco_local.evals.methods import Method
 from baco_local.evals.plan import Plan
 from baco_local.evals.questions import Question
 from baco_local.evals.run_folder import KIND, Line, Said, answers_path, lock_path, manifest_of, read_point
-from baco_local.evals.tuning import Tuned, base_share, bisect
+from baco_local.evals.tuning import Tuned, answers_apart, base_share, bisect
 from baco_local.evals.ways import Asking, Cost, Draft, Fits, Wish, wording
 from baco_local.pair import Pair, Stream
 from baco_local.routing.dial import Calibration
@@ -314,7 +314,7 @@ class Run:
         say("measuring how far apart the two models are")
         seen: list[float] = []
         settings = self.plan.settings.turn({"router": watching(seen), "diversity": 5.0, "max_tokens": 60})
-        self.pair.generate(list(self.plan.held_out), settings=settings, seed=self.plan.seed)
+        answers_apart(self.pair, settings, self.plan.held_out, self.plan.seed)
         self._ruler = ruler_from(calibration, seen)
         return self._ruler
 

@@ -6,6 +6,7 @@ Reads targets such as ``base-share=0.3`` and has a pair write a few answers; kee
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from baco_local.engine.answer import Answer
 from baco_local.errors import UsageError
 from baco_local.metrics.lexical import distinct
 from baco_local.metrics.texts import cut_alike
@@ -20,7 +22,7 @@ from baco_local.pair import Job, Pair
 from baco_local.settings import Settings
 from baco_local.types import Role
 
-__all__ = ["Goal", "Measure", "Target", "Tuned", "base_share", "bisect", "dial_for"]
+__all__ = ["Goal", "Measure", "Target", "Tuned", "answers_apart", "base_share", "bisect", "dial_for"]
 
 Measure: TypeAlias = Callable[[float], float]
 """Return what the knob does at this place; the same place gives the same number."""
@@ -145,13 +147,29 @@ def dial_for(
 
 def base_share(pair: Pair, settings: Settings, prompts: Sequence[str], seed: int) -> float:
     """Return base tokens / all tokens of one answer to each prompt."""
-    # every prompt is a sample of its own: with the same noise, a pair with few ideas would tell one story only
-    jobs = [Job(prompt=prompt, settings=settings, seed=seed, sample=place) for place, prompt in enumerate(prompts)]
-    speakers = [token.speaker for _, token in pair.interleave(jobs)]
+    answers = answers_apart(pair, settings, prompts, seed)
+    speakers = [token.speaker for (answer,) in answers for token in answer.tokens]
     return sum(speaker is Role.BASE for speaker in speakers) / max(1, len(speakers))
+
+
+def answers_apart(
+    pair: Pair, settings: Settings, prompts: Sequence[str], seed: int, n_samples: int = 1
+) -> list[list[Answer]]:
+    """Return some answers to each prompt, every one a sample of its own.
+
+    With the same noise for all prompts, a pair with few ideas would tell one story only.
+    """
+    jobs = [
+        Job(prompt=prompts[number // n_samples], settings=settings, seed=seed, sample=number)
+        for number in range(n_samples * len(prompts))
+    ]
+    streams = pair.start(jobs)
+    for stream in streams:
+        deque(stream, maxlen=0)
+    answers = [stream.answer for stream in streams]
+    return [answers[first : first + n_samples] for first in range(0, len(answers), n_samples)]
 
 
 def _texts(pair: Pair, settings: Settings, prompts: Sequence[str], seed: int, n_samples: int) -> list[list[str]]:
     """Return the answers to each prompt."""
-    answers = pair.generate(list(prompts), settings=settings, n=n_samples, seed=seed)
-    return [[answer.text for answer in answers if answer.prompt == place] for place in range(len(prompts))]
+    return [[answer.text for answer in each] for each in answers_apart(pair, settings, prompts, seed, n_samples)]

@@ -62,7 +62,7 @@ def test_the_dial_is_turned_to_a_base_share() -> None:
 def test_the_dial_is_turned_to_more_variety() -> None:
     """A wish for more than aligned alone is measured against it, on answers cut to like lengths."""
     pair = scripted_pair()
-    settings = pair.settings.turn({"max_tokens": 40, "aligned_sampling": {"temperature": 0.1}})
+    settings = pair.settings.turn({"max_tokens": 40, "router": "RAND", "aligned_sampling": {"temperature": 0.1}})
     found = dial_for(pair, Target.parse("distinct=+40%"), PROMPTS, settings, n_samples=3)
     rising = [number for _, number in sorted(found.tried)]
     assert rising[-1] > rising[0]
