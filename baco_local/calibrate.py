@@ -42,7 +42,7 @@ def calibrate(
     pair: Pair,
     prompts: Sequence[str] | None = None,
     *,
-    n_tokens: int = 64,
+    n_tokens: int = 70,
     n_samples: int = 1,
     seed: int = 0,
     patience_s: float = PATIENCE_S,
