@@ -216,6 +216,13 @@ class Pair:
         for stream in streams:
             next(stream, None)  # raises what a task was given up for
 
+    def answers(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Decode several answers together and return them in the order of their jobs."""
+        streams = self.start(jobs)
+        for stream in streams:
+            deque(stream, maxlen=0)  # raises what a task was given up for
+        return [stream.answer for stream in streams]
+
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],

@@ -321,3 +321,12 @@ def test_a_grammar_binds_both_and_no_beginning() -> None:
         pair.stream(PROMPT, grammar='root ::= "a"')  # a scripted pair has no llama.cpp vocabulary
     assert pair.engine.idle
     assert tracks(pair.generate(PROMPT, seed=1, max_tokens=1)[0])
+
+
+def test_jobs_are_answered_in_their_order() -> None:
+    """Several jobs with settings of their own give the answers that each gives alone, in the order asked for."""
+    pair = scripted_pair(n_parallel=2)
+    lengths = (9, 3, 6)
+    jobs = [Job(prompt="hi", settings=pair.settings.turn({"max_tokens": n}), seed=n) for n in lengths]
+    together = [answer.text for answer in pair.answers(jobs)]
+    assert together == [pair.generate("hi", max_tokens=n, seed=n)[0].text for n in lengths]

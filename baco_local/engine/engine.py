@@ -50,12 +50,16 @@ class _Turn:
     round: Round | None = None
     asks: tuple[Ask, ...] = ()
     found: list[Rows | None] = field(default_factory=list)  # the answer to each ask, as far as it is there
-    n_missing: int = 0  # asks without an answer
 
     @property
     def reading(self) -> bool:
         """Return whether a prompt is still being read."""
         return not self.lanes or any(lane.agreed < len(lane.prompt) - 1 for lane in self.lanes.values())
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every ask of the round is answered."""
+        return all(rows is not None for rows in self.found)
 
 
 class _Reading(NamedTuple):
@@ -133,10 +137,9 @@ class Engine:
         self._start_rounds(said)
         self._read(said)
         for turn in tuple(self._turns):
-            if turn.n_missing:
-                _keep_found(turn)
-            else:
+            if turn.complete:
                 self._answer(turn, said)
+        self._keep_found()
         return said
 
     def run(self) -> Iterator[tuple[Task, Token]]:
@@ -214,12 +217,12 @@ class Engine:
 
     def _is_full(self, turn: _Turn) -> bool:
         """Return whether a model that is listened to cannot hold the answer so far."""
-        prompts, n_answer = turn.task.sequence.prompts, len(turn.task.sequence.ids)
-        return any(len(prompts[role]) + n_answer > self.models[role].n_ctx for role in turn.task.voice.listens)
+        sequence = turn.task.sequence
+        roles = turn.task.voice.listens
+        return any(len(sequence.prompts[role]) + len(sequence.ids) > self.models[role].n_ctx for role in roles)
 
     def _ask(self, turn: _Turn, asks: tuple[Ask, ...]) -> None:
-        turn.asks, turn.n_missing = asks, len(asks)
-        turn.found = [None] * len(asks)
+        turn.asks, turn.found = asks, [None] * len(asks)
 
     def _read(self, said: list[tuple[Task, Token]]) -> None:
         """Let each model read what the open asks want of it: first planned, then decoded.
@@ -227,11 +230,12 @@ class Engine:
         Where a cache is full the longest answer in it ends, and what the others ask is read in the next step.
         """
         awaited = tuple(turn for turn in self._turns if self._is_awaited(turn)) if self._waiting else ()
-        plans, jobs = {}, {}
-        for reader in self.models:
-            if plan := self._plan(reader, awaited):
-                plans[reader] = plan
-                jobs[reader] = partial(self._feed, reader, [reading.feed for reading in plan])
+        plans = {reader: self._plan(reader, awaited) for reader in self.models}
+        jobs = {
+            reader: partial(self._feed, reader, [reading.feed for reading in plan])
+            for reader, plan in plans.items()
+            if plan
+        }
         full = []
         for reader, all_rows in self._abreast.run(jobs).items():
             if not isinstance(all_rows, list):
@@ -244,7 +248,6 @@ class Engine:
                 sequence.n_decodes[reader] += n_read > 0
                 if whole:
                     turn.found[i] = rows
-                    turn.n_missing -= 1
         for reader in full:
             longest = max(
                 (turn for turn in self._turns if reader in turn.lanes),
@@ -268,8 +271,7 @@ class Engine:
                     lane = turn.lanes.get(reader) or self._open(turn, reader)
                     feed = lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)
                     plan.append(_Reading(turn, i, lane, feed, whole=True))
-        for turn in awaited:
-            plan += self._unasked(turn, reader)
+        plan += (reading for turn in awaited for reading in self._unasked(turn, reader))
         if len(plan) == 1 and len(plan[0].feed.ids) <= room and not awaited:
             return plan
         fitting = []
@@ -317,6 +319,12 @@ class Engine:
                 if not self._lanes[reader].drop_parked():
                     return full
 
+    def _keep_found(self) -> None:
+        """Copy rows that must outlive the next decode: a round that still waits for its other model."""
+        for turn in self._turns:
+            if not turn.complete:
+                turn.found = [rows if rows is None or rows.flags.owndata else rows.copy() for rows in turn.found]
+
     def _answer(self, turn: _Turn, said: list[tuple[Task, Token]]) -> None:
         """Send a round its rows, and accept what it says.
 
@@ -344,7 +352,7 @@ class Engine:
         """Let a round go on with the rows that it asked for, and return what it says; None = it asks again."""
         assert turn.round is not None
         try:
-            step = turn.round.send(tuple(turn.found))  # type: ignore[arg-type] # none is missing
+            step = turn.round.send(tuple(rows for rows in turn.found if rows is not None))
         except StopIteration as done:
             turn.round, step = None, done.value
         if isinstance(step, Spoken):
@@ -375,11 +383,6 @@ class Engine:
         for reader, lane in turn.lanes.items():
             self._lanes[reader].park(lane)
         turn.task.sampler.close()
-
-
-def _keep_found(turn: _Turn) -> None:
-    """Copy rows that must outlive the next decode: the round still waits for its other model."""
-    turn.found = [rows if rows is None or rows.flags.owndata else rows.copy() for rows in turn.found]
 
 
 def _alike(one: Task, other: Task) -> bool:

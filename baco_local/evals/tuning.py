@@ -6,7 +6,6 @@ Reads targets such as ``base-share=0.3`` and has a pair write a few answers; kee
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -163,10 +162,7 @@ def answers_apart(
         Job(prompt=prompts[number // n_samples], settings=settings, seed=seed, sample=number)
         for number in range(n_samples * len(prompts))
     ]
-    streams = pair.start(jobs)
-    for stream in streams:
-        deque(stream, maxlen=0)
-    answers = [stream.answer for stream in streams]
+    answers = pair.answers(jobs)
     return [answers[first : first + n_samples] for first in range(0, len(answers), n_samples)]
 
 

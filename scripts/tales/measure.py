@@ -7,7 +7,6 @@ Letters: T positions of an answer, V vocabulary.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -90,10 +89,8 @@ def tell(pair: Pair, asked: Sequence[Asked], n: int, diversity: float, sampling:
         for seed, each in enumerate(asked, 1)
         for sample in range(n)
     ]
-    streams = pair.start(jobs)
-    for stream in streams:
-        deque(stream, maxlen=0)
-    return [[stream.answer for stream in streams[start : start + n]] for start in range(0, len(jobs), n)]
+    answers = pair.answers(jobs)
+    return [answers[start : start + n] for start in range(0, len(answers), n)]
 
 
 # --- 1. losses ----------------------------------------------------------------------------------------------------
