@@ -7,6 +7,7 @@
     scripts/bench.py --memory                 what a pair holds, beside one model
     scripts/bench.py --computed               what other hardware would gain, by its published c(k); nothing is run
     scripts/bench.py --together 16 32         64 prompts x 4 samples, one at a time and so many together
+    scripts/bench.py --equal 200              how many answers of each schedule are lockstep's, and why others are not
     scripts/bench.py --profile                where the time between two decodes goes
     scripts/bench.py --markdown               the tables of docs/performance.md
 
@@ -39,6 +40,7 @@ from benchmarks.bare import Bare, best_threads, limits
 from benchmarks.clock import Spread
 from benchmarks.computed import computed
 from benchmarks.decoding import Setting, compared, decode
+from benchmarks.equal import equal
 from benchmarks.imposed import imposed
 from benchmarks.memory import memory
 from benchmarks.night import night
@@ -61,6 +63,10 @@ def main() -> None:
     title = f"{files[0].parent.name}, {machine()}"
     if args.memory:
         show(title, {"memory": memory(*files, adapter_of(args, files), options.ctx_size)}, args)
+        return
+    if args.equal:
+        with baco.load(base=files[0], aligned=files[1], options=options, calibrate=False) as pair:
+            show(title, {"equal": equal(pair, args.equal, args.tokens)}, args)
         return
     best = best_threads(files[1], options)
     if args.together:
@@ -146,6 +152,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--together", type=int, nargs="+", metavar="N", help="answers of a long work decoded at once")
     parser.add_argument("--prompts", type=int, default=64, help="of that work")
     parser.add_argument("--each", type=int, default=4, help="answers to each prompt of that work")
+    parser.add_argument("--equal", type=int, metavar="N", help="answers of each schedule, compared with lockstep's")
     parser.add_argument("--memory", action="store_true", help="resident memory instead of speed")
     parser.add_argument("--computed", action="store_true", help="other hardware, by its published curves")
     parser.add_argument("--profile", action="store_true", help="our own functions, by the time that they take")

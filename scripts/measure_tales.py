@@ -53,7 +53,6 @@ def main() -> None:
     parser.add_argument("--topics", type=int, default=100, help="how many held-out topics to ask about")
     parser.add_argument("--prompts", type=int, default=40, help="how many prompts to measure variety on")
     parser.add_argument("--samples", type=int, default=10, help="how many answers to each of them")
-    parser.add_argument("--dial-samples", type=int, default=4, help="how many of them at each place of the dial")
     asked = parser.parse_args()
     console = Console(stderr=True, width=140)
     measured: Figures = {}
@@ -79,7 +78,7 @@ def main() -> None:
         prompts = requests(asked.prompts)
         neat, lively = (tell(pair, prompts, asked.samples, d, recommended) for d in (0.0, 10.0))
         measured["collapse"] = collapse(neat, lively, asked.pair)
-        measured["dial"] = dial(pair, prompts, asked.dial_samples, recommended, asked.pair, told)
+        measured["dial"] = dial(pair, prompts, asked.samples, recommended, asked.pair, told)
         told("samples")
         samples = answered(pair, recommended)
     update_card(asked.pair / "card.json", {"measured": measured})

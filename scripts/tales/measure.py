@@ -252,13 +252,19 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float:
 def dial(
     pair: Pair, asked: Sequence[Asked], n: int, sampling: Sampling, folder: Path, told: Callable[[str], None]
 ) -> Figures:
-    """Turn the dial, and tell what grows and how fast the topic is lost."""
+    """Turn the dial, and tell what grows and how fast the topic is lost.
+
+    Variety is that of answers cut to comparable lengths over all places of the dial, for it falls with length;
+    ``distinct_2_whole`` is that of whole ones.
+    """
     answers: dict[float, list[list[Answer]]] = {}
     for d in DIALS:
         told(f"dial {d:g}")
         answers[d] = tell(pair, asked, n, d, sampling)
-    texts = {d: texts_of(each) for d, each in answers.items()}
-    embed = open_embed(folder, [each for of in texts.values() for each in of])
+    whole = {d: texts_of(each) for d, each in answers.items()}
+    cut = [cut_alike(every)[0] for every in zip(*whole.values(), strict=True)]
+    short = {d: [texts[place] for texts in cut] for place, d in enumerate(DIALS)}
+    embed = open_embed(folder, [each for of in short.values() for each in of])
     rows = []
     for d in DIALS:
         every = [(ask.topic, answer) for ask, each in zip(asked, answers[d], strict=True) for answer in each]
@@ -266,13 +272,14 @@ def dial(
             {
                 "d": d,
                 "base_share": round(float(np.mean([answer.base_share for _, answer in every])), 4),
-                **variety(texts[d], embed),
+                **variety(short[d], embed),
+                "distinct_2_whole": round(float(np.mean([distinct(each, 2) for each in whole[d]])), 4),
                 "mentions_topic": share([mentions(topic, answer.text) for topic, answer in every]),
                 "ends": share([answer.finish is FinishReason.END for _, answer in every]),
                 "tokens": round(float(np.mean([len(answer.tokens) for _, answer in every])), 1),
             }
         )
     even = [row for row in rows if row["d"] != 5.0]
-    kinds = ("base_share", "distinct_2", "vendi", "mentions_topic")
+    kinds = ("base_share", "distinct_2", "distinct_2_whole", "vendi", "mentions_topic")
     orders = {kind: spearman([row["d"] for row in even], [row[kind] for row in even]) for kind in kinds}
     return {"router": ROUTER, "n_prompts": len(asked), "n_samples": n, "rows": rows, "spearman": orders}

@@ -130,6 +130,7 @@ def figures_table(measured: Figures) -> str:
             f"{row['d']:g}",
             percent(row["base_share"]),
             f"{row['distinct_2']:.3f}",
+            f"{row['distinct_2_whole']:.3f}",
             f"{row['vendi']:.2f}",
             percent(row["mentions_topic"]),
             percent(row["ends"]),
@@ -137,8 +138,11 @@ def figures_table(measured: Figures) -> str:
         ]
         for row in turned["rows"]
     ]
-    head = ["d", "written by base", "distinct-2", "Vendi", "names the topic", "ends", "tokens"]
-    title = f"The dial, {turned['router']}, {turned['n_prompts']} prompts x {turned['n_samples']} samples:"
+    head = ["d", "written by base", "distinct-2", "of whole answers", "Vendi", "names the topic", "ends", "tokens"]
+    title = (
+        f"The dial, {turned['router']}, {turned['n_prompts']} prompts x {turned['n_samples']} samples; distinct-2 and "
+        "Vendi of answers cut to\ncomparable lengths:"
+    )
     parts.append(f"{title}\n\n" + table(head, rows))
     orders = ", ".join(f"{kind.replace('_', ' ')} {value:+.2f}" for kind, value in turned["spearman"].items())
     parts.append(f"Spearman's correlation with d (without 5): {orders}.")
