@@ -6,6 +6,7 @@ Speaks only the C functions, never llama-cpp-python's ``Llama``; knows no prompt
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 import re
 import sys
@@ -23,7 +24,7 @@ import llama_cpp as lc
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.backend.gguf_file import MOST_LAYERS, GgufSummary, check_adapter, check_model
 from baco_local.backend.machine import BuildFacts, Device, threads_for, ubatch_for, usable_cores
-from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells
+from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells, keeps_apart
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
 from baco_local.errors import BackendError, BacoError, ModelFileError, UsageError
 from baco_local.text.vocab import TokenKind, Vocab
@@ -277,6 +278,9 @@ class Batch:
         return end
 
 
+_sequence_of = operator.attrgetter("sequence")
+
+
 class Piece(NamedTuple):
     """A run of the ids of one feed that goes into one decode; its last ``n_rows`` want a row."""
 
@@ -330,6 +334,7 @@ class LlamaModel:
         self._memory = lc.llama_get_memory(context)
         self._width, self._n_outputs = len(self.vocab), n_outputs
         self._lengths = [0] * self.n_sequences
+        self._apart = keeps_apart(self.n_sequences)
         self._batch = Batch(self.n_batch)
         self._rows = np.empty((self.n_sequences, self._width), np.float32)  # grows with what is asked for
         self._rows_at: int = self._rows.ctypes.data
@@ -369,15 +374,17 @@ class LlamaModel:
         if n_rows > len(self._rows):
             self._rows = np.empty((n_rows, self._width), np.float32)
             self._rows_at = self._rows.ctypes.data
+        # sequences with cells of their own are computed together only if they follow one another
+        ordered = sorted(feeds, key=_sequence_of) if self._apart and len(feeds) > 1 else feeds
         stoppable = n_ids > LONG_FEED and self.cancelled is not None and self._can_restore(feeds)
         try:
             if stoppable:
                 lc.llama_set_abort_callback(self._context, self._watch, None)
             at = 0
-            for pieces in cut(feeds, self.n_batch, self._n_outputs):
+            for pieces in cut(ordered, self.n_batch, self._n_outputs):
                 if stoppable and self._wants_to_stop(None):
                     self._report(STOPPED, 0)
-                at = self._decode(feeds, pieces, at)
+                at = self._decode(ordered, pieces, at)
         except BaseException:
             for feed in feeds:
                 self._restore(feed)
@@ -385,12 +392,12 @@ class LlamaModel:
         finally:
             if stoppable:
                 lc.llama_set_abort_callback(self._context, self._ignore, None)
-        rows, at = [], 0
-        for feed in feeds:
+        at, rows = 0, {}
+        for feed in ordered:
             self._lengths[feed.sequence] = feed.position + len(feed.ids)
-            rows.append(self._rows[at : at + feed.n_rows])
+            rows[feed.sequence] = self._rows[at : at + feed.n_rows]
             at += feed.n_rows
-        return rows
+        return [rows[feed.sequence] for feed in feeds]
 
     def _check(self, feeds: Sequence[Feed]) -> tuple[int, int]:
         """Refuse what llama.cpp would answer with an abort or a riddle; count ids and rows."""
@@ -487,7 +494,11 @@ class LlamaModel:
             raise ValueError(f"sequence {source} holds {held} positions; {length} cannot be shared")
         if length < held and not self.can_rewind:
             return False
-        if length:
+        if length and self._apart:  # whole sequences are copied, before the next decode; a part would abort
+            lc.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+            if length < held:
+                lc.llama_memory_seq_rm(self._memory, target, length, -1)
+        elif length:
             lc.llama_memory_seq_cp(self._memory, source, target, 0, length)
         self._lengths[target] = length
         return True
@@ -550,7 +561,7 @@ def open_model(
     params.n_ctx = cells(n_ctx, n_sequences)
     ubatch_size = options.ubatch_size or ubatch_for(weights.summary.n_parameters, weights.layers_offloaded)
     params.n_batch, params.n_ubatch = min(options.batch_size, params.n_ctx), min(ubatch_size, params.n_ctx)
-    params.n_seq_max, params.kv_unified = n_sequences, True  # one pass for any mix; free forks
+    params.n_seq_max, params.kv_unified = n_sequences, not keeps_apart(n_sequences)
     params.n_outputs_max = n_outputs = n_sequences * ROWS_PER_SEQUENCE
     params.n_threads = options.threads or threads_for(weights.summary.n_parameters, usable_cores())
     params.n_threads_batch = options.threads_batch or params.n_threads

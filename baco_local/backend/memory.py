@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 PADDING = 256  # llama.cpp rounds the cells of a context up to this
+MANY = 4  # sequences; from here on, cells of their own pay
 ROWS_PER_SEQUENCE = 16  # rows that one decode may return; their buffers are paid for once per context
 LEAST_CONTEXT = 512  # positions; below this a planned context is of no use, and the plan fails instead
 COMPUTE_BYTES = 64 << 20  # activations of 512 tokens of a 1B model; measured
@@ -36,8 +37,19 @@ MARGIN_BYTES = 512 << 20  # left free on every GPU: its driver, its screen, its 
 DEFAULT_TRAINED = 4096  # where a file does not say
 
 
+def keeps_apart(n_sequences: int) -> bool:
+    """Return whether each sequence of a context shall have cells of its own, or all share theirs.
+
+    Where they share, a fork costs nothing, and one pass reads any mix of sequences; but attention walks over the cells
+    of all others, which soon takes longer than the weights do.
+    """
+    return n_sequences >= MANY
+
+
 def cells(ctx_size: int, n_sequences: int) -> int:
-    """Return the cells of a context that holds ``n_sequences`` of ``ctx_size`` positions; forks share theirs."""
+    """Return the cells of a context that holds ``n_sequences`` of ``ctx_size`` positions."""
+    if keeps_apart(n_sequences):
+        return -(-ctx_size // PADDING) * PADDING * n_sequences
     return -(-ctx_size * n_sequences // PADDING) * PADDING
 
 

@@ -140,9 +140,10 @@ def test_rewind_and_read_again_gives_equal_rows(tiny: Path, model_of: Open) -> N
         np.testing.assert_allclose(rows, whole[length:], atol=EXACT)
 
 
-def test_fork_shares_what_was_read_and_separates_after(tiny: Path, model_of: Open) -> None:
+@pytest.mark.parametrize("n_sequences", [3, 5])  # cells are shared; each has its own
+def test_fork_shares_what_was_read_and_separates_after(n_sequences: int, tiny: Path, model_of: Open) -> None:
     """A fork goes on as if it had read the shared positions, and neither side sees what the other reads later."""
-    model = model_of(tiny / "base.gguf", 3)
+    model = model_of(tiny / "base.gguf", n_sequences)
     (whole,) = model.feed([Feed(0, 0, PROMPT, len(PROMPT))])
     whole = whole.copy()
     assert model.fork(0, 1, 20)
@@ -159,12 +160,39 @@ def test_fork_shares_what_was_read_and_separates_after(tiny: Path, model_of: Ope
 def test_forks_share_cells(tiny: Path, model_of: Open) -> None:
     """Forks of a long prompt fit where copies of it would not: they own the same cells."""
     options = replace(OPTIONS, ctx_size=64)
-    model = model_of(tiny / "base.gguf", 4, options)  # 256 cells
+    model = model_of(tiny / "base.gguf", 3, options)  # 256 cells
     model.n_ctx = 250  # the context does not know; only cells count
     model.feed([Feed(0, 0, (PROMPT * 5)[:200], 0)])
-    assert all(model.fork(0, target, 200) for target in (1, 2, 3))
-    model.feed([Feed(i, 200, PROMPT[:10]) for i in range(4)])
-    assert [model.length(i) for i in range(4)] == [210] * 4
+    assert all(model.fork(0, target, 200) for target in (1, 2))
+    model.feed([Feed(i, 200, PROMPT[:10]) for i in range(3)])
+    assert [model.length(i) for i in range(3)] == [210] * 3
+
+
+def test_a_fork_of_a_fork_that_is_emptied_and_filled_again_before_anything_is_read(tiny: Path, model_of: Open) -> None:
+    """Copies that wait for the next decode are those of the last fork, and of what its source held then."""
+    model, other = model_of(tiny / "base.gguf", 4), model_of(tiny / "base.gguf", 1)
+    model.feed([Feed(0, 0, PROMPT, 0), Feed(3, 0, PROMPT[:7], 0)])
+    assert model.fork(3, 1, 7)
+    model.rewind(1, 0)
+    assert model.fork(0, 1, 30)
+    assert model.fork(1, 2, 20)
+    model.rewind(0, 0)
+    rows = model.feed([Feed(2, 20, PROMPT[:2]), Feed(0, 0, PROMPT[5:9]), Feed(1, 30, PROMPT[:3])])
+    for found, ids in zip(rows, (PROMPT[:20] + PROMPT[:2], PROMPT[5:9], PROMPT[:30] + PROMPT[:3]), strict=True):
+        other.rewind(0, 0)
+        np.testing.assert_allclose(found[0], other.feed([Feed(0, 0, ids)])[0][0], atol=EXACT)
+
+
+@pytest.mark.parametrize("n_sequences", [3, 6])
+def test_rows_come_in_the_order_of_the_feeds(n_sequences: int, tiny: Path, model_of: Open) -> None:
+    """Whatever sequences are fed, with gaps between them, in whatever order and lengths, each gets its own rows."""
+    model, other = model_of(tiny / "base.gguf", n_sequences), model_of(tiny / "base.gguf", 1)
+    last = n_sequences - 1
+    feeds = [Feed(last, 0, PROMPT[:9], 2), Feed(0, 0, PROMPT[3:4], 1), Feed(last - 1, 0, PROMPT[2:30], 0)]
+    feeds += [Feed(1, 0, PROMPT[10:30], 20)] if n_sequences > 3 else []
+    for feed, rows in zip(feeds, model.feed(feeds), strict=True):
+        other.rewind(0, 0)
+        np.testing.assert_allclose(rows, other.feed([feed._replace(sequence=0)])[0], atol=EXACT)
 
 
 WRONG_FEEDS = {

@@ -16,6 +16,7 @@ from baco_local.backend.memory import (
     DeviceLoad,
     Share,
     cells,
+    keeps_apart,
     layers_that_fit,
     memory_share,
     plan_context,
@@ -77,10 +78,10 @@ shares = st.lists(
 
 @given(ctx_size=st.integers(1, 10**6), n_sequences=st.integers(1, 64))
 def test_cells_hold_every_sequence_and_are_what_llama_cpp_would_make_of_them(ctx_size: int, n_sequences: int) -> None:
-    """Cells are a multiple of 256, enough for all sequences, and less than 256 too many."""
-    n = cells(ctx_size, n_sequences)
-    assert n % 256 == 0
-    assert 0 <= n - ctx_size * n_sequences < 256
+    """Cells are a multiple of 256, enough for all sequences, and less than 256 too many for each that owns some."""
+    n, n_owners = cells(ctx_size, n_sequences), n_sequences if keeps_apart(n_sequences) else 1
+    assert n % (256 * n_owners) == 0
+    assert 0 <= n - ctx_size * n_sequences < 256 * n_owners
 
 
 def test_cache_bytes_follow_the_formula_of_llama_cpp() -> None:
