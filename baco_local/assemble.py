@@ -22,7 +22,7 @@ from baco_local.backend.base import Model, ModelInfo
 from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
 from baco_local.backend.machine import BuildFacts, free_memory, usable_cores
 from baco_local.backend.memory import plan_pair
-from baco_local.backend.timing import measure_decodes, measure_overlap
+from baco_local.backend.timing import measure_decodes
 from baco_local.calibrate import calibrate as measure
 from baco_local.catalog import KnownPair, PairCard, find_pair
 from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
@@ -59,6 +59,7 @@ __all__ = [
 Kept = TypeVar("Kept")
 
 DEFAULT_PAIR = "tales"
+AT_ONCE = "at once"  # a kept timing: of both models
 SAY_S, GUESS_S = 80e-6, 100e-6  # our own work for a token and for a guess, on one core of a server of 2024
 MOST_READ = 4096  # positions of a scorer's context: a longer text is read in overlapping windows
 CLASSIFIERS = ("bert", "modern-bert", "neo-bert", "qwen3", "qwen3vl")  # whose classification head llama.cpp loads
@@ -469,16 +470,16 @@ class _CostCache:
         path = None if self._folder is None else self._folder / f"costs-{self._fingerprint()}.json"
         return _kept(path, self._costs, self._timed)
 
-    def _timed(self) -> dict[str, Sequence[tuple[int, float]] | float]:
+    def _timed(self) -> dict[str, Sequence[tuple[int, float]]]:
         self._say("timing this pair (once)")
-        pair = {role: self._models[role] for role in Role}
-        decodes = {str(reader): measure_decodes(model) for reader, model in self._models.items()}
-        return {**decodes, "overlap": measure_overlap(pair, self._n_cores)}
+        together = {str(reader): {reader: model} for reader, model in self._models.items()}
+        together[AT_ONCE] = {role: self._models[role] for role in Role}
+        return {name: measure_decodes(models, self._n_cores) for name, models in together.items()}
 
     def _costs(self, timed: Any) -> Costs:
-        points = {reader: tuple((int(n), float(s)) for n, s in timed[str(reader)]) for reader in self._models}
-        costs = {reader: Cost(each) for reader, each in points.items()}
-        return Costs(costs, overlap=float(timed["overlap"]), say=SAY_S, guess=GUESS_S)
+        costs = {name: Cost(tuple((int(n), float(s)) for n, s in points)) for name, points in timed.items()}
+        of = {reader: costs[str(reader)] for reader in self._models}
+        return Costs(of, at_once=costs[AT_ONCE], say=SAY_S, guess=GUESS_S)
 
     def _fingerprint(self) -> str:
         """Return a name for all that the timings depend on."""

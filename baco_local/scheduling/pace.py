@@ -59,7 +59,7 @@ class Costs:
 
     of: Mapping[Reader, Cost]
     roles: tuple[Role, ...] = tuple(Role)  # the models that are listened to; one at an end of the dial
-    overlap: float = 1.0  # both models asked at once / one after the other; 1.0 = they take turns
+    at_once: Cost | None = None  # of both models asked at once, so many tokens each; None = they take turns
     say: float = 0.0  # our own work for one decided position, with its share of a step
     guess: float = 0.0  # our own work for one guess
 
@@ -69,8 +69,9 @@ class Costs:
 
     def both(self, n_tokens: float, n_live: int = 1) -> float:
         """Return the same for all models that are listened to, asked at once."""
-        total = sum(self.one(role, n_tokens, n_live) for role in self.roles)
-        return total * self.overlap if len(self.roles) > 1 else total
+        if self.at_once is not None and len(self.roles) > 1:
+            return self.at_once(n_tokens * n_live) / n_live
+        return sum(self.one(role, n_tokens, n_live) for role in self.roles)
 
 
 @dataclass(slots=True)

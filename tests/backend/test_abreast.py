@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from baco_local.backend.abreast import Abreast
-from baco_local.backend.timing import measure_overlap
+from baco_local.backend.timing import measure_decodes
 from baco_local.testing import ScriptedModel, byte_vocab, flat
 
 PATIENCE_S = 10.0
@@ -101,9 +101,9 @@ def test_an_error_waits_for_the_other_model(which: str, error: type[BaseExceptio
     abreast.close()
 
 
-def test_the_overlap_is_measured_and_nothing_is_left() -> None:
+def test_decodes_at_once_are_timed_and_nothing_is_left() -> None:
     """Two models that sleep take half the time when they sleep at once, and all of it on one core; both end empty."""
     models = {name: Slow() for name in ("one", "other")}
-    assert measure_overlap(models, 1) == 1.0
-    assert measure_overlap(models, 2) == pytest.approx(0.5, abs=0.25)
+    in_turns, at_once = (measure_decodes(models, n_cores)[0][1] for n_cores in (1, 2))
+    assert at_once / in_turns == pytest.approx(0.5, abs=0.25)
     assert not any(model._read[0] for model in models.values())

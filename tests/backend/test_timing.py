@@ -25,7 +25,7 @@ class Clock:
 def test_decodes_are_timed_by_their_size(*, can_rewind: bool) -> None:
     """Each size is measured alone, and the model is as empty as before."""
     model = ScriptedModel(flat(260), byte_vocab(), can_rewind=can_rewind)
-    points = measure_decodes(model, Clock(model))
+    points = measure_decodes({"it": model}, 1, Clock(model))
     assert [n for n, _ in points] == [1, 2, 4, 8, 16]
     assert [seconds for _, seconds in points] == pytest.approx([1.1, 1.2, 1.4, 1.8, 2.6])
     assert not model._read[0]
@@ -35,7 +35,7 @@ def test_a_busy_machine_does_not_make_nonsense() -> None:
     """A slow moment makes no larger batch look free, and none dearer than its tokens one by one."""
     model = ScriptedModel(flat(260), byte_vocab())
     ticks = itertools.accumulate(itertools.chain([0, 1] * 8, [0, 9] * 8, itertools.cycle([0, 1])))  # slow at 2 tokens
-    points = measure_decodes(model, lambda: float(next(ticks)))
+    points = measure_decodes({"it": model}, 1, lambda: float(next(ticks)))
     seconds = [s for _, s in points]
     assert seconds == sorted(seconds)
     assert all(s <= n * seconds[0] for n, s in points)
@@ -44,4 +44,4 @@ def test_a_busy_machine_does_not_make_nonsense() -> None:
 def test_a_small_context_is_not_overrun() -> None:
     """Sizes that a small context does not hold several times are left out."""
     model = ScriptedModel(flat(260), byte_vocab(), n_ctx=20)
-    assert [n for n, _ in measure_decodes(model)] == [1, 2, 4]
+    assert [n for n, _ in measure_decodes({"it": model}, 1)] == [1, 2, 4]

@@ -121,10 +121,11 @@ def test_our_own_work_shortens_drafts() -> None:
 
 
 def test_models_that_read_at_once_cost_less() -> None:
-    """An overlap shortens what both are asked for together, and nothing where one model speaks alone."""
-    costs = Costs(dict.fromkeys(Role, TYPICAL), overlap=0.6)
+    """What both cost at once counts where they are asked together, not where one model speaks alone."""
+    costs = Costs(dict.fromkeys(Role, TYPICAL), at_once=TYPICAL.times(1.2))
     assert costs.both(1) == pytest.approx(1.2)
-    assert Costs(dict.fromkeys(Role, TYPICAL), overlap=0.6, roles=(Role.BASE,)).both(1) == 1.0
+    assert costs.both(1, n_live=4) == pytest.approx(1.2 * TYPICAL(4) / 4)
+    assert Costs(dict.fromkeys(Role, TYPICAL), at_once=TYPICAL, roles=(Role.BASE,)).both(1) == 1.0
 
 
 def test_a_sleeping_model_saves_its_decodes() -> None:
