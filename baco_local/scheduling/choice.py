@@ -145,7 +145,8 @@ def choose(by: Numbers, seen: Seen) -> Plan:
 
 def guess(by: Numbers, seen: Seen, drafter: DrafterName) -> Plan:
     """Return how one drafter guesses best, at least one token."""
-    n_draft = max(1, best_length(drafter, by.rounds.get(drafter, ()) or (1.0,), seen.acceptance[drafter].rate)[0])
+    rounds = by.rounds.get(drafter, ())
+    n_draft = best_length(drafter, rounds, seen.acceptance[drafter].rate, least=1)[0] if len(rounds) > 1 else 1
     if drafter is DrafterName.LOOKUP:
         return Plan(ScheduleName.LAZY, n_looked_up=n_draft)
     return Plan(ScheduleName.SPECULATIVE, drafter, n_draft)

@@ -103,15 +103,15 @@ def round_costs(drafter: DrafterName, costs: Costs, n_most: int, n_live: int = 1
     return tuple(_round_cost(drafter, costs, n, n_live) for n in range(n_most + 1))
 
 
-def best_length(drafter: DrafterName, rounds: Sequence[float], rate: float) -> tuple[int, float]:
-    """Return how many guesses make a token cheapest, and what a token then costs.
+def best_length(drafter: DrafterName, rounds: Sequence[float], rate: float, least: int = 0) -> tuple[int, float]:
+    """Return how many guesses, ``least`` or more, make a token cheapest, and what a token then costs.
 
     A model of the pair guesses what it would say itself, so behind its last guess nothing more can be said.
     """
     last = drafter not in PAIRED
     found = [cost / n_expected(rate, n + last if n else 1) for n, cost in enumerate(rounds)]
-    least = min(found)
-    return found.index(least), least
+    cost = min(found[least:])
+    return found.index(cost, least), cost
 
 
 def _round_cost(drafter: DrafterName, costs: Costs, n_draft: int, n_live: int) -> float:
