@@ -22,6 +22,7 @@ __all__ = [
     "PairPlan",
     "Share",
     "cells",
+    "keeps_apart",
     "layers_that_fit",
     "memory_share",
     "plan_context",

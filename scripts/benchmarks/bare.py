@@ -22,6 +22,7 @@ __all__ = ["PROMPT", "Bare", "best_threads", "limits", "naive_loop"]
 PROMPT = "Tell me a story about a fox and a very small boat."
 FIRST_ID = 300  # ids from here on are ordinary tokens in every vocabulary that is measured
 SIZES = (2, 4, 8, 16)  # tokens of one decode, and sequences of one decode
+N_READ = 32  # tokens that a sequence has read before anything is timed
 N_TRIED = 24  # decodes that tell which number of threads suits a model
 
 
@@ -41,16 +42,16 @@ class Bare:
         """Return the seconds of a decode of k tokens of one sequence, only the last row asked for."""
         return self._seconds_per_decode([[k]] * n_decodes)
 
-    def cost_of_sequences(self, k: int, n_decodes: int) -> float:
-        """Return the seconds of a decode of one token each of k sequences."""
-        return self._seconds_per_decode([[1] * k] * n_decodes)
+    def cost_of_sequences(self, k: int, n_decodes: int, n_read: int = N_READ) -> float:
+        """Return the seconds of a decode of one token each of k sequences that have read so many tokens before."""
+        return self._seconds_per_decode([[1] * k] * n_decodes, n_read)
 
-    def _seconds_per_decode(self, decodes: list[list[int]]) -> float:
+    def _seconds_per_decode(self, decodes: list[list[int]], n_read: int = N_READ) -> float:
         lengths = [0] * self._n_sequences
         for sequence in range(len(decodes[0])):
             self._model.rewind(sequence, 0)
-            self._model.feed([Feed(sequence, 0, range(FIRST_ID, FIRST_ID + 32), n_rows=0)])
-            lengths[sequence] = 32
+            self._model.feed([Feed(sequence, 0, range(FIRST_ID, FIRST_ID + n_read), n_rows=0)])
+            lengths[sequence] = n_read
         started_s = time.perf_counter()
         for number, sizes in enumerate(decodes):
             feeds = [

@@ -20,6 +20,7 @@ from benchmarks.clock import spread
 __all__ = ["night"]
 
 N_DECODES = 60  # of each model, for the limit
+N_READ = 96  # tokens before them, so that attention has as much to do as in the middle of an answer
 
 
 def night(
@@ -73,12 +74,12 @@ def _speed(pair: baco.Pair, prompts: tuple[str, ...], n_each: int, knobs: dict[s
 def _allowed(files: tuple[Path, Path], options: baco.LoadOptions, n: int) -> float:
     """Return the tokens per second that two bare decodes of n sequences allow, in turns or at the same time."""
     turns = [Bare(file, options, n) for file in files]
-    in_turns_s: float = sum(one.cost_of_sequences(n, N_DECODES) for one in turns)
+    in_turns_s: float = sum(one.cost_of_sequences(n, N_DECODES, N_READ) for one in turns)
     for one in turns:
         one.close()
     halves = [Bare(file, baco.LoadOptions(threads=1, ctx_size=options.ctx_size), n) for file in files]
     with ThreadPoolExecutor(len(halves)) as pool:
-        at_once_s: float = max(pool.map(lambda one: one.cost_of_sequences(n, N_DECODES), halves))
+        at_once_s: float = max(pool.map(lambda one: one.cost_of_sequences(n, N_DECODES, N_READ), halves))
     for one in halves:
         one.close()
     return n / min(in_turns_s, at_once_s)
