@@ -60,6 +60,17 @@ def test_a_long_work_is_measured_beside_its_limit(folder: Path) -> None:
     assert all(float(row["x limit"].split()[0]) > 0 for row in rows)
 
 
+def test_schedules_are_compared_with_lockstep(folder: Path) -> None:
+    """There is a row for each way to guess, and where answers part it is told how near the decision was."""
+    rows = bench(folder, "--equal", "3")["equal"]
+    assert len(rows) == 5
+    for row in rows:
+        n_same, n_answers = map(int, row["the same"].split(" of "))
+        n_near, n_parted = map(int, row["near-ties"].split(" of "))
+        assert (n_answers, n_parted) == (3, 3 - n_same)
+        assert n_near <= n_parted
+
+
 def test_memory_is_measured_in_processes_of_their_own(folder: Path) -> None:
     """One model, two, and one with an adapter hold more than nothing."""
     rows = {row["what"]: float(row["MB"]) for row in bench(folder, "--memory")["memory"]}
