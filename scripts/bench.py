@@ -89,7 +89,7 @@ def guessing(
     """Measure a drafter whose guesses are set."""
     draft = draft_of(args)
     with baco.load(base=files[0], aligned=files[1], options=options, draft=draft, calibrate=args.calibrate) as pair:
-        return imposed(pair, bare, args.imposed, args.draft_length, args.tokens, args.runs)
+        return imposed(pair, bare, args.imposed, args.draft_length, args.tokens, knobs_of(args), args.runs)
 
 
 def decoding(

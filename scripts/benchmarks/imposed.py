@@ -51,14 +51,20 @@ class Imposed:
 
 
 def imposed(
-    pair: baco.Pair, bare: Bare, acceptances: Sequence[float], lengths: Sequence[int], n_tokens: int, n_runs: int
+    pair: baco.Pair,
+    bare: Bare,
+    acceptances: Sequence[float],
+    lengths: Sequence[int],
+    n_tokens: int,
+    knobs: dict[str, Any],
+    n_runs: int,
 ) -> list[dict[str, Any]]:
     """Measure drafts of some lengths at some acceptances, each run beside lockstep and S, P-PUNC at d = 5."""
-    shared = {"max_tokens": n_tokens, "ignore_end": True, "guards": baco.Guards(loops=False), "diversity": 5.0}
+    shared = {"max_tokens": n_tokens, "ignore_end": True, "guards": baco.Guards(loops=False), "diversity": 5.0, **knobs}
     n_prompt = len(pair.prompt_ids(PROMPT)[baco.Role.ALIGNED])
     rows = []
     for acceptance, length in itertools.product(acceptances, lengths):
-        knobs = {"schedule": ScheduleName.SPECULATIVE, "drafter": DrafterName.MODEL, "draft_max": length}
+        drafted = {"schedule": ScheduleName.SPECULATIVE, "drafter": DrafterName.MODEL, "draft_max": length}
         gains, shares, drafters = [], [], []
         for run in range(n_runs):
             limit = bare.tokens_per_s(n_tokens)
@@ -66,7 +72,7 @@ def imposed(
             told = [token.id for token in plain.tokens]
             drafters.append(Imposed(told, n_prompt, acceptance, random.Random(run)))
             with in_place_of_the_draft_model(drafters[-1]):
-                guessed, guessed_s = timed(pair, {**shared, **knobs}, run)
+                guessed, guessed_s = timed(pair, {**shared, **drafted}, run)
             if [token.id for token in guessed.tokens] != told:
                 print("the drafted answer is not lockstep's; rows of batches differ in their last digits")
             gains.append(plain_s / guessed_s)
