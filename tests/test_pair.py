@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ def test_cancel_and_dial_from_another_thread() -> None:
 
     def meddle() -> None:
         begun.wait()
-        for diversity in (3, 10, 7, 0, 5) * 4:
+        for diversity in (3, 10, 7, 0, 5) * 20:
             stream.diversity = diversity
         stream.cancel()
 
@@ -180,6 +181,7 @@ def test_cancel_and_dial_from_another_thread() -> None:
     for token in stream:
         tokens.append(token)
         begun.set()
+        time.sleep(0.001)  # a reader takes its time, and the other thread gets its turn
     thread.join()
     assert stream.answer.finish is FinishReason.CANCELLED
     assert [token.position for token in tokens] == list(range(len(tokens)))

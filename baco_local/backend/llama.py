@@ -278,9 +278,6 @@ class Batch:
         return end
 
 
-_sequence_of = operator.attrgetter("sequence")
-
-
 class Piece(NamedTuple):
     """A run of the ids of one feed that goes into one decode; its last ``n_rows`` want a row."""
 
@@ -375,7 +372,7 @@ class LlamaModel:
             self._rows = np.empty((n_rows, self._width), np.float32)
             self._rows_at = self._rows.ctypes.data
         # sequences with cells of their own are computed together only if they follow one another
-        ordered = sorted(feeds, key=_sequence_of) if self._apart and len(feeds) > 1 else feeds
+        ordered = sorted(feeds, key=operator.attrgetter("sequence")) if self._apart and len(feeds) > 1 else feeds
         stoppable = n_ids > LONG_FEED and self.cancelled is not None and self._can_restore(feeds)
         try:
             if stoppable:

@@ -7,7 +7,7 @@ good as equal: the decision's margin in lockstep is no larger than the rows of d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from baco_local.numerics import log_normaliser
 from baco_local.sampling.draw import Address, Stream, noise
 from baco_local.types import Detail, SideRecord, Spoken
 
-__all__ = ["equal"]
+__all__ = ["MIN_P", "TEMPERATURE", "decisions", "equal", "margin"]
 
 WAYS = (
     (ScheduleName.LAZY, DrafterName.NONE),
@@ -32,6 +32,7 @@ WAYS = (
 )
 TEMPERATURE, MIN_P, THRESHOLD = 0.8, 0.05, 0.6
 N_RIVALS = 400  # more tokens than min-p leaves
+N_COMPARED = 20  # answers whose rows are compared
 N_READ = 8  # tokens of the decodes whose rows are compared with those of single ones
 STREAMS = {baco.Role.BASE: Stream.BASE, baco.Role.ALIGNED: Stream.ALIGNED}
 
@@ -44,7 +45,8 @@ def equal(pair: baco.Pair, n_answers: int, n_tokens: int) -> list[dict[str, Any]
     prompts = calibration_prompts()
     asked = [(prompts[i % len(prompts)], i) for i in range(n_answers)]
     plain = [written(pair, *each, n_tokens) for each in asked]
-    apart = max(rows_apart(pair, prompt, answer) for (prompt, _), answer in zip(asked[:20], plain[:20], strict=True))
+    looked_at = list(zip(asked, plain, strict=True))[:N_COMPARED]
+    apart = max(rows_apart(pair, prompt, answer) for (prompt, _), answer in looked_at)
     rows = []
     for schedule, drafter in WAYS:
         answers = [written(pair, *each, n_tokens, schedule=schedule, drafter=drafter) for each in asked]
@@ -127,10 +129,11 @@ def margin_at(pair: baco.Pair, prompt: str, seed: int, place: int) -> float:
     return min(margins)
 
 
-def margin(record: SideRecord, at: Address) -> float:
-    """Return the distance of one side's draw, first choice and truncation from another outcome."""
-    ids = np.array([rival.id for rival in record.rivals], np.int32)
-    logprobs = np.array([rival.logprob for rival in record.rivals])
+def margin(record: SideRecord, at: Address, without: Collection[int] = ()) -> float:
+    """Return the distance of one side's draw, first choice and truncation from another outcome, in nats."""
+    rivals = [rival for rival in record.rivals if rival.id not in without]
+    ids = np.array([rival.id for rival in rivals], np.int32)
+    logprobs = np.array([rival.logprob for rival in rivals])
     scores = logprobs / TEMPERATURE + noise(at, ids)
     floor = logprobs.max() + math.log(MIN_P)
     kept = np.sort(scores[logprobs >= floor])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +16,10 @@ from baco_local.engine.answer import Answer
 from baco_local.pair import Pair
 from baco_local.routing.blends import BLENDS
 from baco_local.routing.dial import ROUTERS
-from baco_local.sampling.draw import Address, Candidates, Stream, draw, noise
+from baco_local.sampling.draw import Address, Candidates, Stream, draw
 from baco_local.settings import Settings
 from baco_local.types import MASKED, Detail, FinishReason, Role, SideRecord, Spoken
+from benchmarks.equal import MIN_P, TEMPERATURE, decisions, margin
 from scripted_pairs import NO_GUARDS
 from shares import CALIBRATED, open_share
 from splices import is_spliced
@@ -124,7 +124,6 @@ def test_no_speaker_changes_inside_a_word(many: Pair) -> None:
 
 # --- near-ties ----------------------------------------------------------------------------------------------------
 
-TEMPERATURE, MIN_P = 0.8, 0.05
 N_RIVALS = 400  # more tokens than min-p ever leaves: one at its floor may be far from the likeliest ones
 
 
@@ -135,26 +134,13 @@ class Margin(NamedTuple):
     apart: float
 
 
-def margin(one: SideRecord, other: SideRecord, at: Address, *, without: Collection[int] = ()) -> Margin:
+def compared(one: SideRecord, other: SideRecord, at: Address, *, without: Collection[int] = ()) -> Margin:
     """Return the smallest distance of one side's draw or first choice from another, and of its rows in two runs."""
     mine, theirs = (
         {rival.id: rival.logprob for rival in record.rivals if rival.id not in without} for record in (one, other)
     )
     apart = max(abs(mine[i] - theirs[i]) for i in mine.keys() & theirs.keys())
-    ids = np.array(list(mine), np.int32)
-    logprobs = np.array([mine[int(i)] for i in ids])
-    scores = logprobs / TEMPERATURE + noise(at, ids)
-    floor = logprobs.max() + math.log(MIN_P)
-    kept = np.sort(scores[logprobs >= floor])
-    gaps = [abs(logprobs[0] - logprobs[1])]  # the first choice, which locks and the end check look at
-    gaps += [(kept[-1] - kept[-2]) * TEMPERATURE] if kept.size > 1 else []
-    gaps += [abs(logprob - floor) for logprob, score in zip(logprobs, scores, strict=True) if score >= kept[-1]]
-    return Margin(float(min(gaps)), apart)
-
-
-def decisions(answer: Answer) -> list[Spoken]:
-    """Return all that was decided, the end of the turn included."""
-    return [token.spoken for token in answer.tokens] + ([answer.end] if answer.end else [])
+    return Margin(margin(one, at, without), apart)
 
 
 def first_difference(one: Answer, other: Answer) -> tuple[int, Spoken, Spoken] | None:
@@ -195,9 +181,9 @@ def test_samples_behind_others_equal_separate_runs_up_to_near_ties(single: Pair,
             at = {role: Address(3, answer.sample, position, stream) for role, stream in STREAMS.items()}
             again = Address(3, answer.sample, position, Stream.REDRAW)  # base's second draw, without its stops
             sides = (
-                margin(a.base, b.base, at[Role.BASE]),
-                margin(a.aligned, b.aligned, at[Role.ALIGNED]),
-                margin(a.base, b.base, again, without=single.engine.models[Role.BASE].vocab.stops),
+                compared(a.base, b.base, at[Role.BASE]),
+                compared(a.aligned, b.aligned, at[Role.ALIGNED]),
+                compared(a.base, b.base, again, without=single.engine.models[Role.BASE].vocab.stops),
             )
             n_parted += 1
             print(prompt, answer.sample, position, single.pieces[a.id], single.pieces[b.id], sides)  # noqa: T201

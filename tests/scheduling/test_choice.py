@@ -86,9 +86,7 @@ def test_a_drafter_that_was_named_always_guesses() -> None:
 
 def test_guesses_that_must_be_made_are_as_many_as_cost_least() -> None:
     """Where lockstep is cheaper than any guess, a drafter that was asked for still guesses as well as it can."""
-    stairs = Cost(
-        ((1, 1.0), (2, 1.9), (3, 2.5), (4, 2.6), (5, 5.0), (8, 9.0))
-    )  # four tokens cost little more than three
+    stairs = Cost(((1, 1.0), (2, 1.9), (3, 2.5), (4, 2.6), (5, 5.0), (8, 9.0)))  # the fourth token is nearly free
     by, known = numbers(costs(stairs, draft=0.2), EVERYBODY, 8), seen(model=0.7)
     assert choose(by, known).schedule is ScheduleName.LOCKSTEP
     assert guess(by, known, DrafterName.MODEL).n_draft == 3
