@@ -5,6 +5,7 @@ Numpy and plain integers; knows no model, no recipe and no generator that travel
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from baco_local.errors import BacoError
 from baco_local.types import MASKED
 
-__all__ = ["BARRED", "Address", "Candidates", "Stream", "coin", "draw", "key", "noise", "temper"]
+__all__ = ["BARRED", "BLOCK", "WIDE", "Address", "Candidates", "Stream", "coin", "draw", "key", "noise", "temper"]
 
 BARRED = float(MASKED) / 1e6  # at or below: masked, also after a mix or a division; no model says such a logit
 
@@ -28,7 +29,10 @@ STRIDE_64, ODD_1_64, ODD_2_64 = U64(STRIDE), U64(ODD_1), U64(ODD_2)
 SHIFT_1, SHIFT_2, SHIFT_3, SHIFT_4 = U64(30), U64(27), U64(31), U64(12)
 UNIT = 2.0**-52
 FEW = 8  # ids whose noise plain integers make sooner than numpy
-BLOCK = 8192  # ids whose noise is made at once: the scratch stays in the second-level cache
+WIDE = 3000  # candidates of which it pays to look first who may win at all
+NEAR = np.float32(5.0)  # nats below the likeliest within which everybody may
+RAISED = math.exp(0.01 - 5.0)  # exp(-NEAR), and more than rounding can move
+BLOCK = 16384  # ids that are looked at together: the scratch stays in the second-level cache
 
 
 class Stream(IntEnum):
@@ -90,19 +94,28 @@ def noise(at: Address, ids: NDArray[np.int32]) -> NDArray[np.float64]:  # [C] ->
         return _gumbel_inplace(u)
     found = np.empty(ids.size)
     for first in range(0, ids.size, BLOCK):
-        x = ids[first : first + BLOCK].astype(U64)  # splitmix64: any number of a stream, directly
-        x *= STRIDE_64
-        x += U64(start)
-        x ^= x >> SHIFT_1
-        x *= ODD_1_64
-        x ^= x >> SHIFT_2
-        x *= ODD_2_64
-        x ^= x >> SHIFT_3
-        x >>= SHIFT_4
-        u = found[first : first + BLOCK]
-        np.add(x, 0.5, u)
-        _gumbel_inplace(u)
+        found[first : first + BLOCK] = _settled(_stirred(start, ids[first : first + BLOCK]))
     return found
+
+
+def _stirred(start: int, ids: NDArray[np.int32]) -> NDArray[np.uint64]:  # [C] -> [C]
+    """Return splitmix64's numbers before the last step of its finaliser, which leaves the upper 31 bits alone."""
+    x = ids.astype(U64)
+    x *= STRIDE_64  # any number of a stream, directly
+    x += U64(start)
+    y = x >> SHIFT_1
+    x ^= y
+    x *= ODD_1_64
+    x ^= np.right_shift(x, SHIFT_2, y)
+    x *= ODD_2_64
+    return x
+
+
+def _settled(x: NDArray[np.uint64]) -> NDArray[np.float64]:  # [C] -> [C]
+    """Finish stirred numbers, and return the noise that they are."""
+    x ^= x >> SHIFT_3
+    x >>= SHIFT_4
+    return _gumbel_inplace(np.add(x, 0.5, dtype=np.float64))
 
 
 def _gumbel_inplace(u: NDArray[np.float64]) -> NDArray[np.float64]:  # [C], a half more than 52 bits say
@@ -131,11 +144,36 @@ def draw(left: Candidates, at: Address) -> int:
         BacoError: there is none, all are masked, or a logit is not a number.
 
     """
-    if left.ids.size:
-        best = int(np.argmax(left.logits + noise(at, left.ids))) if left.ids.size > 1 else 0
-        if BARRED < left.logits[best] < np.inf:
-            return int(left.ids[best])
+    ids, logits = left
+    if ids.size:
+        top = int(logits.argmax())
+        if BARRED < logits[top] < np.inf:
+            if ids.size <= WIDE:
+                return int(ids[(logits + noise(at, ids)).argmax()])
+            places, numbers = _contenders(left, at, top)
+            return int(ids[places[(logits[places] + numbers).argmax()]])
     raise BacoError(
         f"no token can be drawn at position {at.position} (stream {Stream(at.stream).name}): "
-        f"none of {left.ids.size} candidates has a usable logit; loosen what is banned, or check the model file"
+        f"none of {ids.size} candidates has a usable logit; loosen what is banned, or check the model file"
     )
+
+
+def _contenders(left: Candidates, at: Address, top: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the places of all who may win, in order, and their noise; the others need not be measured to the end.
+
+    Whoever lies more than ``NEAR`` nats below the likeliest wins only with noise that exceeds that one's by as much.
+    Noise is -log(-log u), so his u must exceed that one's u ** exp(-NEAR), which its upper bits show.
+    """
+    start = key(at)
+    u = ((_mixed(start + int(left.ids[top]) * STRIDE) >> 12) + 0.5) * UNIT
+    bar = U64(min(int(u**RAISED * 2.0**64), WORD) >> 33 << 33)
+    near = left.logits[top] - NEAR
+    places, stirred = [], []
+    for first in range(0, left.ids.size, BLOCK):
+        x = _stirred(start, left.ids[first : first + BLOCK])
+        may = x >= bar
+        may |= left.logits[first : first + BLOCK] >= near
+        found = may.nonzero()[0]
+        places.append(found + first)
+        stirred.append(x[found])
+    return np.concatenate(places), _settled(np.concatenate(stirred))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from baco_local.errors import BacoError
-from baco_local.sampling.draw import Address, Candidates, Stream, coin, draw, key, noise, temper
+from baco_local.sampling.draw import BLOCK, WIDE, Address, Candidates, Stream, coin, draw, key, noise, temper
 from baco_local.types import MASKED
 
 N_DRAWS = 20_000
@@ -138,11 +139,11 @@ def test_keys_are_pinned() -> None:
 
 
 @given(addresses, rows, st.randoms(use_true_random=False))
-def test_the_order_of_candidates_does_not_matter(at: Address, row: np.ndarray, shuffler: object) -> None:
+def test_the_order_of_candidates_does_not_matter(at: Address, row: np.ndarray, shuffler: random.Random) -> None:
     """Shuffled candidates give the same token."""
     left = everything(row)
     order = list(range(row.size))
-    shuffler.shuffle(order)  # type: ignore[attr-defined]
+    shuffler.shuffle(order)
     assert draw(Candidates(left.ids[order], left.logits[order]), at) == draw(left, at)
 
 
@@ -172,6 +173,28 @@ def test_noise_does_not_depend_on_the_width() -> None:
     np.testing.assert_array_equal(wide[8_150:8_250], noise(at, np.arange(8_150, 8_250, dtype=np.int32)))
 
 
+@given(
+    addresses,
+    st.sampled_from([WIDE + 1, WIDE + 1000, BLOCK, WIDE + 2 * BLOCK]),
+    st.sampled_from([0.0, 0.1, 0.5, 2.0, 8.0]),
+    st.sampled_from(["anywhere", "where noise is least", "where noise is largest"]),
+    st.sampled_from([-5.0, 0.0, 4.5, 5.5, 6.0, 6.5, 7.0, 8.0, 30.0]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_wide_row_is_drawn_from_as_by_definition(
+    at: Address, width: int, spread: float, peak: str, height: float, chance: random.Random
+) -> None:
+    """Ruling out who cannot win changes no draw, however flat or peaked a row is, and in any order of candidates."""
+    rng = np.random.default_rng(chance.getrandbits(64))
+    logits = (rng.standard_normal(width) * spread).astype(np.float32)
+    ids = rng.permutation(width).astype(np.int32)
+    numbers = noise(at, ids)
+    top = {"where noise is least": numbers.argmin(), "where noise is largest": numbers.argmax()}.get(peak, 0)
+    logits[top] = logits.max() + np.float32(height)
+    assert draw(Candidates(ids, logits), at) == ids[(logits + numbers).argmax()]
+
+
 @given(addresses, rows.filter(lambda row: row.size > 1), st.data())
 def test_masked_tokens_are_never_drawn(at: Address, row: np.ndarray, data: st.DataObject) -> None:
     """A masked token is not drawn while one other is left."""
@@ -183,8 +206,17 @@ def test_masked_tokens_are_never_drawn(at: Address, row: np.ndarray, data: st.Da
 
 @pytest.mark.parametrize(
     "logits",
-    [[], [MASKED], [MASKED, MASKED, MASKED], [-math.inf, -math.inf], [math.nan, 1.0], [math.inf, 1.0]],
-    ids=["nobody", "one masked", "all masked", "minus infinity", "not a number", "infinity"],
+    [
+        [],
+        [MASKED],
+        [MASKED, MASKED, MASKED],
+        [-math.inf, -math.inf],
+        [math.nan, 1.0],
+        [math.inf, 1.0],
+        [1.0] * WIDE + [math.nan],
+        [MASKED] * (WIDE + 1),
+    ],
+    ids=["nobody", "one masked", "all masked", "minus infinity", "not a number", "infinity", "wide", "wide, masked"],
 )
 def test_a_row_that_cannot_be_drawn_from_is_refused(logits: list[float]) -> None:
     """Nobody left, only masked tokens, or broken numbers raise an error that names the position."""
