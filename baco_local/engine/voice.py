@@ -29,21 +29,34 @@ __all__ = ["BlendVoice", "LoopVoice", "Moment", "SoloVoice", "SwitchVoice", "led
 STREAMS = {Role.BASE: Stream.BASE, Role.ALIGNED: Stream.ALIGNED}
 
 
-class Moment:
-    """One position of one sequence: the rows there, masked and measured once, and what each side would draw."""
+class Sides(dict[Role, SideView]):
+    """The rows of one position, each masked and measured when it is first looked at; one that is missed: KeyError."""
 
-    __slots__ = ("_draws", "_sampler", "_sequence", "sides")
+    __slots__ = ("_rows", "_sequence")
+
+    def __init__(self, sequence: Scene, rows: Mapping[Role, Row]) -> None:
+        super().__init__()
+        self._sequence, self._rows = sequence, rows
+
+    def __missing__(self, role: Role) -> SideView:
+        """Mask a row."""
+        row, vocab = self._rows[role], self._sequence.vocab
+        if vocab.masked[role].size:
+            row[vocab.masked[role]] = MASKED
+        if self._sequence.options.ignore_end:
+            row[list(vocab.stops[role])] = MASKED
+        side = self[role] = SideView(row)
+        return side
+
+
+class Moment:
+    """One position of one sequence: the rows there, and what each side would draw."""
+
+    __slots__ = ("_rows", "_sampler", "_sequence", "sides")
 
     def __init__(self, sequence: Scene, sampler: Sampler, rows: Mapping[Role, Row]) -> None:
-        self._sequence, self._sampler = sequence, sampler
-        vocab, ignore_end = sequence.vocab, sequence.options.ignore_end
-        self.sides: dict[Role, SideView] = {}
-        for role, row in rows.items():
-            if vocab.masked[role].size:
-                row[vocab.masked[role]] = MASKED
-            if ignore_end:
-                row[list(vocab.stops[role])] = MASKED
-            self.sides[role] = SideView(row)
+        self._sequence, self._sampler, self._rows = sequence, sampler, rows
+        self.sides = Sides(sequence, rows)
 
     def address(self, stream: Stream) -> Address:
         """Return where a number of noise for this position stands."""
@@ -63,8 +76,7 @@ class Moment:
 
     def top(self, role: Role) -> int:
         """Return the likeliest token of a side, or raise RowMissingError."""
-        self.row(role)
-        return self.sides[role].top
+        return self._side(role).top
 
     def opens(self, token: int) -> bool:
         """Return whether a token opens a word, so that the speaker may change before it."""
@@ -91,15 +103,18 @@ class Moment:
 
     def row(self, role: Role) -> Row:
         """Return a side's row, or raise RowMissingError."""
-        if role not in self.sides:
-            raise RowMissingError(role)
-        return self.sides[role].row
+        return self._side(role).row
+
+    def _side(self, role: Role) -> SideView:
+        try:
+            return self.sides[role]
+        except KeyError:
+            raise RowMissingError(role) from None
 
     def _record(self, role: Role, token: int) -> SideRecord | None:
-        side = self.sides.get(role)
-        if side is None:
+        if role not in self._rows:
             return None
-        row, spread = side.row, side.spread
+        row, spread = self.sides[role].row, self.sides[role].spread
         rivals = likeliest(row, self._sequence.options.n_rivals)
         return SideRecord(
             spread.top,
@@ -269,7 +284,7 @@ class BlendVoice:
         moment = Moment(self._sequence, self._sampler, rows)
         stops = self._sequence.vocab.stops[Role.BASE] | self._sequence.vocab.stops[Role.ALIGNED]
         width = max(row.size for row in rows.values())
-        base, aligned = (_widened(rows[role], width) for role in (Role.BASE, Role.ALIGNED))
+        base, aligned = (_widened(moment.row(role), width) for role in (Role.BASE, Role.ALIGNED))
         at = moment.address(Stream.ALIGNED)
         try:
             token = self._sampler.pick(self._blend(aligned, base, self._weight, stops), at)

@@ -14,7 +14,7 @@ from baco_local.errors import UsageError
 from baco_local.scheduling.base import Helper, Reader, Round, Schedule, Voice
 from baco_local.scheduling.drafting import Drafter, by_lookup, by_model
 from baco_local.scheduling.pace import PAIRED, Acceptance, Costs, best_length, lazy_cost, round_costs
-from baco_local.scheduling.schedules import lazily, lazy, lockstep, speculative
+from baco_local.scheduling.schedules import lazily, lazy, lockstep, speculative, watchfully
 from baco_local.types import Role
 
 __all__ = [
@@ -60,12 +60,14 @@ class Seen:
     """What answers of one kind have shown: how often guesses stand, and how often each model must be woken."""
 
     acceptance: dict[DrafterName, Acceptance] = field(default_factory=lambda: {name: Acceptance() for name in DRAFTERS})
-    shares: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 0.75))  # of tokens
+    shares: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 1.0))  # of tokens
+    n_tokens: float = 8.0  # behind the shares, which begin without hope: every lockstep round shows them for nothing
 
     def note_woken(self, readers: Collection[Reader]) -> None:
         """Take in which models a token has needed."""
+        self.n_tokens = min(self.n_tokens + 1, WAKING_MEMORY)
         for role in Role:
-            self.shares[role] += ((role in readers) - self.shares[role]) / WAKING_MEMORY
+            self.shares[role] += ((role in readers) - self.shares[role]) / self.n_tokens
 
 
 class Plan(NamedTuple):
@@ -191,7 +193,7 @@ def carried_out(plan: Plan, seen: Seen) -> Schedule:
             note = seen.acceptance[plan.drafter].note
             schedule = speculative(DRAFTERS[plan.drafter], plan.n_draft, note, lazily(seen.note_woken))
         case _:
-            schedule = lockstep
+            schedule = watchfully(seen.note_woken)
     if plan.n_looked_up:
         note = seen.acceptance[DrafterName.LOOKUP].note
         schedule = speculative(by_lookup, plan.n_looked_up, note, schedule)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from baco_local.config import DecodeOptions, DrafterName, ScheduleName
 from baco_local.errors import UsageError
-from baco_local.scheduling.base import Helper, Reader
+from baco_local.scheduling.base import Foresight, Helper, Reader, Schedule, Voice
 from baco_local.scheduling.choice import DRAFTERS, Adaptive, Pace, Plan, Seen, choose, guess, numbers, schedule_for
 from baco_local.scheduling.pace import TYPICAL, Acceptance, Cost, Costs
 from baco_local.scheduling.schedules import lazy, lockstep
-from baco_local.types import Role
+from baco_local.types import Role, Row, Spoken
 
 A, B = Role.ALIGNED, Role.BASE
 FLAT = Cost(((1, 1.0), (16, 1.0)))
@@ -127,3 +129,43 @@ def test_answers_of_one_kind_learn_together() -> None:
     assert shared.seen("a").acceptance[DrafterName.BASE].rate < 0.2
     assert shared.seen("b").acceptance[DrafterName.BASE].rate == 0.8
     assert isinstance(schedule_for(wish(schedule=ScheduleName.AUTO), shared, "a"), Adaptive)
+
+
+class Needy:
+    """A voice that looks at these rows, and says the same token again and again."""
+
+    listens = (B, A)
+
+    def __init__(self, needs: Collection[Role]) -> None:
+        self.needs = needs
+
+    def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
+        """Return what is missed, or the token."""
+        missed = [role for role in self.needs if role not in rows]
+        return missed[0] if missed else Spoken(int(sum(rows[role][0] for role in self.needs)), A, "", boundary=False)
+
+    def foresee(self) -> Foresight:
+        """Refuse."""
+        raise NotImplementedError
+
+
+def n_asks(schedule: Schedule, voice: Voice, n_rounds: int) -> list[int]:
+    """Play rounds, and return how many models each has asked at first."""
+    found = []
+    for _ in range(n_rounds):
+        waiting = schedule(voice)
+        asks = next(waiting)
+        assert isinstance(asks, tuple)
+        found.append(len(asks))
+        with pytest.raises(StopIteration):
+            waiting.send(tuple(np.zeros((1, 1), np.float32) for _ in asks))
+    return found
+
+
+@pytest.mark.parametrize(("needs", "sleeps"), [((A,), True), ((B, A), False)])
+def test_lockstep_itself_shows_whether_a_model_could_sleep(*, needs: Collection[Role], sleeps: bool) -> None:
+    """Nothing is tried in hope: an answer begins in lockstep, and is lazy as soon as that has shown a row unread."""
+    schedule = schedule_for(wish(schedule=ScheduleName.AUTO, drafter=DrafterName.NONE), pace())
+    asked = n_asks(schedule, Needy(needs), 60)
+    assert set(asked[:8]) == {2}
+    assert set(asked[40:]) == {1 if sleeps else 2}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from baco_local.scheduling.base import Ask, Reader, Round, Schedule, Voice
-from baco_local.scheduling.schedules import lazy, lockstep
+from baco_local.scheduling.schedules import lazy, lockstep, watchfully
 from baco_local.types import Role, Row, Rows, Spoken
 
 A, B = Role.ALIGNED, Role.BASE
@@ -27,7 +27,7 @@ class Rote:
         for role in self.wanted:
             if role not in rows:
                 return role
-        return Spoken(int(sum(row[0] for row in rows.values())), A, "by rote", boundary=False)
+        return Spoken(int(sum(rows[role][0] for role in self.wanted)), A, "by rote", boundary=False)
 
 
 def rows_of(ask: Ask, value: float) -> Rows:
@@ -54,8 +54,12 @@ def played(schedule: Schedule, voice: Voice) -> tuple[list[tuple[Reader, ...]], 
 
 @pytest.mark.parametrize("wanted", [(A,), (B,), (A, B), (B, A)])
 def test_lockstep_asks_for_both_at_once(wanted: tuple[Role, ...]) -> None:
-    """Both rows are asked for together, whether they are looked at or not."""
-    assert played(lockstep, Rote(*wanted)) == ([(B, A)], 11)
+    """Both rows are asked for together, whether they are looked at or not; whoever watches learns which were."""
+    said = sum({B: 1, A: 10}[role] for role in wanted)
+    assert played(lockstep, Rote(*wanted)) == ([(B, A)], said)
+    noted: list[set[Role]] = []
+    assert played(watchfully(lambda roles: noted.append(set(roles))), Rote(*wanted)) == ([(B, A)], said)
+    assert noted == [set(wanted)]
 
 
 def test_lazy_asks_for_what_is_missed() -> None:
