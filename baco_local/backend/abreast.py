@@ -6,8 +6,9 @@ idle. Knows no sequence and no row: a job is whatever ends when its model has re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Mapping, Sequence
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from baco_local.backend.base import Model
@@ -24,7 +25,7 @@ class Abreast(Generic[Key]):
     def __init__(self, models: Mapping[Key, Model], n_cores: int) -> None:
         """Take the models, and how many cores they may keep busy together; with 1 they take turns."""
         self._models, self._n_cores = models, n_cores
-        self._pool: ThreadPoolExecutor | None = None
+        self._hands: list[_Hand] = []
 
     def pays(self, keys: Collection[Key]) -> bool:
         """Return whether these models read at the same time: each has a core, and none computes elsewhere."""
@@ -38,30 +39,62 @@ class Abreast(Generic[Key]):
         if not together:
             return {key: job() for key, job in jobs.items()}
         (own, first), *others = jobs.items()
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._n_cores - 1, "reader")
-        begun = {key: self._pool.submit(job) for key, job in others}
+        self._hands += [_Hand() for _ in range(len(others) - len(self._hands))]
+        busy = self._hands[: len(others)]
+        for hand, (_, job) in zip(busy, others, strict=True):
+            hand.begin(job)
         try:
             found = {own: first()}
         finally:
-            _end(begun.values())
-        found |= {key: future.result() for key, future in begun.items()}
-        return {key: found[key] for key in jobs}
+            ended = _ended(busy)
+        for (key, _), (result, error) in zip(others, ended, strict=True):
+            if error is not None:
+                raise error
+            found[key] = result
+        return found
 
     def close(self) -> None:
         """Let go of the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        for hand in self._hands:
+            hand.begin(None)
+        self._hands.clear()
 
 
-def _end(begun: Collection[Future[Any]]) -> None:
+class _Hand:
+    """A thread that does one job after the other; a future per job would cost more than a tiny model's decode."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        Thread(target=self._work, name="reader", daemon=True).start()
+
+    def begin(self, job: Callable[[], Any] | None) -> None:
+        """Do a job; None = no more."""
+        self._jobs.put(job)
+
+    def end(self) -> tuple[Any, BaseException | None]:
+        """Wait for the job, and return what it gave or raised."""
+        return self._ended.get()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._ended.put((job(), None))
+            except BaseException as error:  # noqa: BLE001 - for whoever waits
+                self._ended.put((None, error))
+
+
+def _ended(hands: Sequence[_Hand]) -> list[tuple[Any, BaseException | None]]:
     """Wait for all jobs, whatever the user presses: nobody may touch a model that reads."""
     pressed: KeyboardInterrupt | None = None
-    while any(not future.done() for future in begun):
-        try:
-            wait(begun)
-        except KeyboardInterrupt as interrupt:
-            pressed = interrupt
+    found = []
+    for hand in hands:
+        while True:
+            try:
+                found.append(hand.end())
+                break
+            except KeyboardInterrupt as interrupt:
+                pressed = interrupt
     if pressed is not None:
         raise pressed
+    return found
