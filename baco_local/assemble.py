@@ -227,10 +227,13 @@ def load_scorer(
     weights = llama.load_weights(path, options)
     try:
         options = dataclasses.replace(options, ctx_size=options.ctx_size or min(weights.n_ctx_train, MOST_READ))
-        model = llama.open_model(weights, options, n_sequences=1, adapter=adapter, adapter_scale=adapter_scale)
+        models = [
+            llama.open_model(weights, options, n_sequences=1, adapter=adapter, adapter_scale=adapter_scale)
+            for _ in range(llama.n_at_once(weights, options))
+        ]
     finally:
         weights.close()
-    return Scorer(model, _template_of(model.info, model.vocab))
+    return Scorer(models, _template_of(models[0].info, models[0].vocab))
 
 
 def load_rewarder(path: Path, head: Path | None = None, options: LoadOptions | None = None) -> Rewarder:

@@ -43,7 +43,7 @@ def spread(row: Row) -> Spread:  # [V]
     peak = row[top]
     shifted = row - peak
     powers = np.exp(shifted)
-    z = float(np.add.reduce(powers, dtype=np.float64))
+    z = float(np.add.reduce(powers))
     log_z = math.log(z)
     # einsum, for BLAS would start threads of its own beside the decoder's
     entropy = max(0.0, log_z - float(np.einsum("i,i->", powers, shifted)) / z)
@@ -52,7 +52,7 @@ def spread(row: Row) -> Spread:  # [V]
 
 def peak_probability(row: Row, top: int) -> float:  # [V]
     """Return the probability of the likeliest token, as ``spread`` does, for those who need nothing else."""
-    return 1.0 / float(np.add.reduce(np.exp(row - row[top]), dtype=np.float64))
+    return 1.0 / float(np.add.reduce(np.exp(row - row[top])))
 
 
 def mean_spread(a: Row, b: Row) -> Spread:  # [V], [V]

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from baco_local.backend.abreast import Shared
 from baco_local.backend.base import Feed, Model
 from baco_local.text.chat import ChatTemplate, Message, aligned_ids
 from baco_local.text.frames import base_ids, frame
@@ -25,11 +26,17 @@ LN2 = float(np.log(2.0))
 
 
 class Scorer:
-    """One model that reads and does not write; keeps what a text has in common with the one before."""
+    """One model that reads and does not write, in some contexts: as many threads may ask at once.
 
-    def __init__(self, model: Model, template: ChatTemplate | None = None) -> None:
-        self.model, self._template = model, template
-        self._held: list[int] = []
+    Args:
+        models: the contexts.
+        template: how it is asked; None = the plain frame.
+
+    """
+
+    def __init__(self, models: Sequence[Model], template: ChatTemplate | None = None) -> None:
+        self.vocab, self.info, self.n_at_once = models[0].vocab, models[0].info, len(models)
+        self._readings, self._template = Shared([_Reading(model) for model in models]), template
 
     @property
     def form(self) -> str:
@@ -38,16 +45,16 @@ class Scorer:
 
     def bits(self, prompt: str, text: str) -> float:
         """Return -log2 p of an answer after a prompt, asked in the model's own form."""
-        return self._bits(self._asked(prompt), self.model.vocab.tokenize(text, trusted=False))
+        return self._bits(self._asked(prompt), self.vocab.tokenize(text, trusted=False))
 
     def logprob(self, prompt: str, text: str) -> float:
         """Return the mean natural log-probability per token of an answer; 0 for an answer without a token."""
-        ids = self.model.vocab.tokenize(text, trusted=False)
+        ids = self.vocab.tokenize(text, trusted=False)
         return -self._bits(self._asked(prompt), ids) * LN2 / len(ids) if ids else 0.0
 
     def bits_after(self, prefix: str, text: str) -> float:
         """Return -log2 p of a text right after another; their tokens do not merge."""
-        vocab = self.model.vocab
+        vocab = self.vocab
         before = vocab.tokenize(prefix, trusted=False)
         opening = [vocab.bos] if vocab.add_bos and vocab.bos is not None else []
         return self._bits([*opening, *before], vocab.tokenize(text, trusted=False))
@@ -55,24 +62,38 @@ class Scorer:
     def chance_of_yes(self, question: str) -> float:
         """Return p(yes) / (p(yes) + p(no)) of the first token of its answer."""
         asked = self._asked(question)
-        row = self._rows(asked, 1)[0].astype(np.float64)
+        with self._readings.one() as reading:
+            row = reading.rows(asked, 1)[0].astype(np.float64)
         yes, no = (
-            np.logaddexp.reduce([row[self.model.vocab.tokenize(word, trusted=False)[0]] for word in words])
+            np.logaddexp.reduce([row[self.vocab.tokenize(word, trusted=False)[0]] for word in words])
             for words in (("Yes", " Yes", "yes"), ("No", " No", "no"))
         )
         return float(1 / (1 + np.exp(no - yes)))
 
     def close(self) -> None:
         """Free the model."""
-        self.model.close()
+        for reading in self._readings.all:
+            reading.model.close()
 
     def _asked(self, prompt: str) -> list[int]:
         messages = [Message("user", prompt)]
         if self._template is None:
-            return base_ids(self.model.vocab, frame("qa"), messages)
-        return aligned_ids(self.model.vocab, self._template, messages)
+            return base_ids(self.vocab, frame("qa"), messages)
+        return aligned_ids(self.vocab, self._template, messages)
 
     def _bits(self, before: Sequence[int], ids: Sequence[int]) -> float:
+        with self._readings.one() as reading:
+            return reading.bits(before, ids)
+
+
+class _Reading:
+    """One context, which keeps what a text has in common with the one before."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._held: list[int] = []
+
+    def bits(self, before: Sequence[int], ids: Sequence[int]) -> float:
         """Sum over the ids; where a text is longer than the context, each id sees at least half a context."""
         everything = [*before, *ids]
         place = max(1, len(before))  # nothing can be said of an id that has nothing before it
@@ -81,12 +102,12 @@ class Scorer:
             if place >= start + room:
                 start = place - room // 2
             stop = min(len(everything), start + room, place + ROWS_AT_ONCE)
-            rows = self._rows(everything[start : stop - 1], stop - place)
+            rows = self.rows(everything[start : stop - 1], stop - place)
             total += _nats(rows, everything[place:stop])
             place = stop
         return total / LN2
 
-    def _rows(self, ids: Sequence[int], n_rows: int) -> NDArray[np.float32]:  # [n_rows, V]
+    def rows(self, ids: Sequence[int], n_rows: int) -> NDArray[np.float32]:  # [n_rows, V]
         """Return the last rows after some ids, reading only what the last call did not."""
         common = sum(
             1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self._held, ids, strict=False))

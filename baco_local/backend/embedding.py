@@ -12,8 +12,9 @@ import llama_cpp as lc
 import numpy as np
 from numpy.typing import NDArray
 
+from baco_local.backend.abreast import Shared
 from baco_local.backend.gguf_file import read_header
-from baco_local.backend.llama import Weights, recent_log
+from baco_local.backend.llama import Weights, n_at_once, recent_log
 from baco_local.backend.machine import threads_for, usable_cores
 from baco_local.config import LoadOptions
 from baco_local.errors import BackendError, ModelFileError
@@ -36,9 +37,9 @@ class Pooling(IntEnum):
 
 
 class Embedder:
-    """One llama_context that turns texts into vectors, many in one pass; not thread-safe."""
+    """Some llama_contexts that turn texts into vectors, many in one pass; as many threads may ask at once."""
 
-    def __init__(self, weights: Weights, context: int, pooling: Pooling, n_tokens: int) -> None:
+    def __init__(self, weights: Weights, contexts: Sequence[int], pooling: Pooling, n_tokens: int) -> None:
         weights.borrow()
         self.vocab, self.pooling, self.n_tokens = weights.vocab, pooling, n_tokens
         self.info = weights.info(None)
@@ -48,10 +49,9 @@ class Embedder:
             else lc.llama_model_n_embd(weights.handle)
         )
         self.n_cut = 0  # texts so far that were longer than n_tokens, and lost their end
-        self._weights, self._room = weights, int(lc.llama_n_batch(context))
-        self._context: int | None = context
-        self._memory = lc.llama_get_memory(context)  # null for encoders: they keep nothing between passes
-        self._batch = lc.llama_batch_init(self._room, 0, 1)
+        self.n_at_once = len(contexts)
+        self._weights, self._room = weights, int(lc.llama_n_batch(contexts[0]))
+        self._eyes: Shared[_Eye] | None = Shared([_Eye(context, self._room) for context in contexts])
         self._closing = bool(lc.llama_vocab_get_add_sep(weights.vocab_handle)) or bool(
             lc.llama_vocab_get_add_eos(weights.vocab_handle)
         )
@@ -62,20 +62,20 @@ class Embedder:
 
     def embed_ids(self, texts: Sequence[TokenIds]) -> NDArray[np.float32]:  # [n, width]
         """Return one vector per text of ids, cut where they are longer than ``n_tokens``; zeros for no id at all."""
-        if not self._context:
-            raise ValueError("this model was closed")
         vectors = np.zeros((len(texts), self.width), np.float32)
-        for places in self._passes(texts):
-            self._read([self._cut(texts[place]) for place in places])
-            for number, place in enumerate(places):
-                source = lc.llama_get_embeddings_seq(self._context, number)
-                if not source:
-                    raise BackendError(f"{self.info.path} gave no vector; its pooling is {self.pooling.name}")
-                vectors[place] = np.ctypeslib.as_array(source, (self.width,))
+        with self._open_eyes().one() as eye:
+            for places in self._passes(texts):
+                eye.read([self._cut(texts[place]) for place in places])
+                for number, place in enumerate(places):
+                    source = lc.llama_get_embeddings_seq(eye.context, number)
+                    if not source:
+                        raise BackendError(f"{self.info.path} gave no vector; its pooling is {self.pooling.name}")
+                    vectors[place] = np.ctypeslib.as_array(source, (self.width,))
         return vectors
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of a text with the special tokens that the file asks for around it."""
+        self._open_eyes()
         data = text.encode("utf-8", "replace")
         room = (lc.llama_token * (len(data) + 8))()
         n = lc.llama_tokenize(self._weights.vocab_handle, data, len(data), room, len(room), True, False)
@@ -83,6 +83,11 @@ class Embedder:
             room = (lc.llama_token * -n)()
             n = lc.llama_tokenize(self._weights.vocab_handle, data, len(data), room, len(room), True, False)
         return list(room[:n])
+
+    def _open_eyes(self) -> Shared[_Eye]:
+        if self._eyes is None:
+            raise ValueError("this model was closed")  # its vocabulary is gone, too
+        return self._eyes
 
     def _cut(self, ids: TokenIds) -> TokenIds:
         """Shorten a text that is too long; its closing special token stays."""
@@ -107,7 +112,24 @@ class Embedder:
         if places:
             yield places
 
-    def _read(self, texts: Sequence[TokenIds]) -> None:
+    def close(self) -> None:
+        """Free the contexts and let go of the weights; closing twice does nothing."""
+        if self._eyes is not None:
+            for eye in self._eyes.all:
+                eye.close()
+            self._eyes = None
+            self._weights.give_back()
+
+
+class _Eye:
+    """One llama_context and its batch."""
+
+    def __init__(self, context: int, room: int) -> None:
+        self.context = context
+        self._memory = lc.llama_get_memory(context)  # null for encoders: they keep nothing between passes
+        self._batch = lc.llama_batch_init(room, 0, 1)
+
+    def read(self, texts: Sequence[TokenIds]) -> None:
         """Compute all states of some texts, each as a sequence of its own."""
         batch, at = self._batch, 0
         for number, ids in enumerate(texts):
@@ -118,23 +140,20 @@ class Embedder:
         batch.n_tokens = at
         if self._memory:
             lc.llama_memory_clear(self._memory, True)
-        code = (lc.llama_decode if self._memory else lc.llama_encode)(self._context, batch)
+        code = (lc.llama_decode if self._memory else lc.llama_encode)(self.context, batch)
         if code:
             error = BackendError(f"llama.cpp could not read {at} tokens of {len(texts)} texts (code {code})")
             error.log = recent_log()
             raise error
 
     def close(self) -> None:
-        """Free the context and let go of the weights; closing twice does nothing."""
-        if self._context:
-            lc.llama_free(self._context)
-            lc.llama_batch_free(self._batch)
-            self._context = None
-            self._weights.give_back()
+        """Free the context."""
+        lc.llama_free(self.context)
+        lc.llama_batch_free(self._batch)
 
 
 def open_embedder(weights: Weights, options: LoadOptions, pooling: Pooling | None = None) -> Embedder:
-    """Open a context that reads texts of as many tokens as the model was trained on, or as ``options.ctx_size`` says.
+    """Open contexts that read texts of as many tokens as the model was trained on, or as ``options.ctx_size`` says.
 
     Args:
         weights: of any model; loaded with ``or_encoder`` for those that only read.
@@ -155,12 +174,17 @@ def open_embedder(weights: Weights, options: LoadOptions, pooling: Pooling | Non
     params.embeddings, params.pooling_type = True, int(pooling)
     params.n_threads = options.threads or threads_for(weights.summary.n_parameters, usable_cores())
     params.n_threads_batch = options.threads_batch or params.n_threads
-    context = lc.llama_init_from_model(weights.handle, params)
-    if not context:
-        error = BackendError(f"no context of {n_tokens} tokens could be opened on {weights.path.name}")
-        error.log = recent_log()
-        raise error
-    return Embedder(weights, context, pooling, n_tokens)
+    contexts: list[int] = []
+    for _ in range(n_at_once(weights, options)):
+        context = lc.llama_init_from_model(weights.handle, params)
+        if not context:
+            for opened in contexts:
+                lc.llama_free(opened)
+            error = BackendError(f"no context of {n_tokens} tokens could be opened on {weights.path.name}")
+            error.log = recent_log()
+            raise error
+        contexts.append(context)
+    return Embedder(weights, contexts, pooling, n_tokens)
 
 
 def _has_head(weights: Weights) -> bool:

@@ -23,14 +23,23 @@ import llama_cpp as lc
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.backend.gguf_file import MOST_LAYERS, GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import BuildFacts, Device, threads_for, ubatch_for, usable_cores
+from baco_local.backend.machine import BuildFacts, Device, readers_for, threads_for, ubatch_for, usable_cores
 from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells, keeps_apart
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
 from baco_local.errors import BackendError, BacoError, ModelFileError, UsageError
 from baco_local.text.vocab import TokenKind, Vocab
 from baco_local.types import Rows, TokenIds
 
-__all__ = ["BuildFacts", "LlamaModel", "Weights", "build_facts", "load_weights", "open_model", "recent_log"]
+__all__ = [
+    "BuildFacts",
+    "LlamaModel",
+    "Weights",
+    "build_facts",
+    "load_weights",
+    "n_at_once",
+    "open_model",
+    "recent_log",
+]
 
 MOST_THREADS = 512  # GGML_MAX_N_THREADS
 MOST_CELLS = 2**31 - 1
@@ -187,6 +196,13 @@ def load_weights(path: Path, options: LoadOptions, *, vocab_only: bool = False, 
             "with it; convert the model again"
         )
     return weights
+
+
+def n_at_once(weights: Weights, options: LoadOptions) -> int:
+    """Return how many contexts on these weights are worth opening for somebody who only reads."""
+    if options.threads or weights.layers_offloaded:
+        return 1
+    return readers_for(weights.summary.n_parameters, usable_cores())
 
 
 # --- vocabulary ---------------------------------------------------------------------------------------------------

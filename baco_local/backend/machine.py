@@ -11,12 +11,23 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["EQUAL_ROWS", "PLENTY", "BuildFacts", "Device", "free_memory", "threads_for", "ubatch_for", "usable_cores"]
+__all__ = [
+    "EQUAL_ROWS",
+    "PLENTY",
+    "BuildFacts",
+    "Device",
+    "free_memory",
+    "readers_for",
+    "threads_for",
+    "ubatch_for",
+    "usable_cores",
+]
 
 CGROUP = Path("/sys/fs/cgroup")  # Linux: limits of the container we are in
 
 PLENTY = 512  # tokens computed at once; more gain nothing
 EQUAL_ROWS = 63  # from 64 on, llama.cpp's flash attention on a CPU has another kernel, with other last bits
+MOST_READERS = 8
 PARAMETERS_PER_THREAD = 20_000_000  # below, llama.cpp's threads spin at barriers for longer than they compute
 
 
@@ -58,6 +69,11 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 def threads_for(n_parameters: int, cores: int) -> int:
     """Return how many threads pay for a model of this size; those of a tiny one would only wait for each other."""
     return max(1, min(cores, n_parameters // PARAMETERS_PER_THREAD))
+
+
+def readers_for(n_parameters: int, cores: int) -> int:
+    """Return how many contexts of a model of this size keep the cores busy; those of a tiny one need one core each."""
+    return min(MOST_READERS, max(1, cores // threads_for(n_parameters, cores)))
 
 
 def ubatch_for(n_parameters: int, layers_offloaded: int) -> int:

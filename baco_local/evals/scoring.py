@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,9 @@ __all__ = ["Answers", "Scored", "grids", "read_answers", "score"]
 VERSION = 1  # raised when a metric changes its meaning, so that kept scores are not used
 QUALITY = ("constraints", "judge_bits", "reward")  # those that can be an axis of a plane
 ABOUT_WHOLE = (Group.QUALITY, Group.SHAPE)
+
+Values: TypeAlias = dict[str, dict[str, float | None]]
+"""View -> metric -> value of one set of answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,7 @@ def score(
     quality: Sequence[Annotate] = (),
     helpers: Mapping[str, str] | None = None,
     keep: bool = True,
+    n_at_once: int = 1,
     watch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Scored:
     """Measure all answers.
@@ -132,6 +137,7 @@ def score(
         quality: completes uncut sets for metrics of quality.
         helpers: what the annotators are, in words: part of the key under which scores are kept.
         keep: write scores into the folder, so that another report need not measure again.
+        n_at_once: sets that are measured at the same time, each in a thread; annotators must allow that.
         watch: called with (sets that are measured, all sets).
 
     """
@@ -150,32 +156,30 @@ def score(
     total, done = n_methods * n_points * n_prompts, 0
     with ExitStack() as files:
         kept = files.enter_context(_Kept(answers.folder / "scores.jsonl")) if keep else _Kept(None)
+        pool = ThreadPoolExecutor(n_at_once)
+        files.callback(pool.shutdown, cancel_futures=True)
         for p, question in enumerate(answers.questions):
             places = [(m, k) for m in range(n_methods) for k in range(n_points)]
             lines = [answers.lines[answers.methods[m], k + 1][question] for m, k in places]
             texts = [[said.text for said in line.answers] for line in lines]
             short, cut = cut_alike(texts)
             wanted = answers.wanted[p]
+            begun: list[Future[Values] | None] = []
+            keys = []
             for place, line in enumerate(lines):
-                m, k = places[place]
-                share_cut[m, k, p] = cut[place]
-                key = digest(
-                    [
-                        VERSION,
-                        texts[place],
-                        short[place],
-                        answers.prompts[p],
-                        n_known,
-                        dict(helpers or {}),
-                        dataclasses.asdict(wanted),
-                    ]
+                about = [answers.prompts[p], n_known, dict(helpers or {}), dataclasses.asdict(wanted)]
+                keys.append(digest([VERSION, texts[place], short[place], *about]))
+                begun.append(
+                    None
+                    if keys[-1] in kept
+                    else pool.submit(_measured, line, texts[place], short[place], wanted, n_known, meaning, quality)
                 )
-                values = kept.get(key)
-                if values is None:
-                    values = _measured(line, texts[place], short[place], wanted, n_known, meaning, quality)
-                    kept.put(key, values)
+            for (m, k), key, share, future in zip(places, keys, cut, begun, strict=True):
+                if future is not None:
+                    kept.put(key, future.result())
+                share_cut[m, k, p] = share
                 for view in View:
-                    for metric, value in values[view].items():
+                    for metric, value in kept[key][view].items():
                         if metric not in found[view]:
                             found[view][metric] = np.full((n_methods, n_points, n_prompts), np.nan)
                         found[view][metric][m, k, p] = np.nan if value is None else value
@@ -218,7 +222,7 @@ def _measured(
     n_known: int,
     meaning: Sequence[Annotate],
     quality: Sequence[Annotate],
-) -> dict[str, dict[str, float | None]]:
+) -> Values:
     """Return every metric of one set of answers, by view."""
     ended = tuple(said.ended for said in line.answers)
     whole = AnswerSet(texts=tuple(texts), prompt=line.prompt, n_words_known=n_known, ended=ended)
@@ -256,20 +260,25 @@ def _fill(found: dict[View, dict[str, NDArray[np.float64]]]) -> dict[str, int]:
 
 
 class _Kept:
-    """Scores that were measured before, by what they were measured of."""
+    """Scores by what they were measured of, also those of earlier reports."""
 
     def __init__(self, path: Path | None) -> None:
         self._ledger = None if path is None else Ledger(path, KIND)
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, Values] = {}
         if self._ledger is not None:
             self._known = {str(record["id"]): record["scores"] for _, record in self._ledger.records()}
 
-    def get(self, key: str) -> dict[str, dict[str, float | None]] | None:
-        """Return kept scores."""
-        return self._known.get(key)
+    def __contains__(self, key: str) -> bool:
+        """Return whether this was measured."""
+        return key in self._known
 
-    def put(self, key: str, values: Mapping[str, Mapping[str, float | None]]) -> None:
+    def __getitem__(self, key: str) -> Values:
+        """Return scores."""
+        return self._known[key]
+
+    def put(self, key: str, values: Values) -> None:
         """Keep scores."""
+        self._known[key] = values
         if self._ledger is not None:
             self._ledger.append({"id": key, "scores": values})
 

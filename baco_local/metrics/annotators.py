@@ -28,6 +28,8 @@ __all__ = [
     "vectorised",
 ]
 
+MOST_KNOWN = 10_000  # texts whose vectors are kept
+
 Annotate: TypeAlias = Callable[[AnswerSet], AnswerSet]
 """Return an answer set with something more known about it."""
 
@@ -39,14 +41,18 @@ Reward: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
 
 
 def vectorised(embed: Embed) -> Annotate:
-    """Give every answer its vector."""
+    """Give every answer its vector; texts that come again soon are not read again."""
     known: dict[str, Vectors] = {}
 
     def annotate(answers: AnswerSet) -> AnswerSet:
-        new = [text for text in dict.fromkeys(answers.texts) if text not in known]
+        own = {text: vector for text in answers.texts if (vector := known.get(text)) is not None}
+        new = [text for text in dict.fromkeys(answers.texts) if text not in own]
         if new:
-            known.update(zip(new, np.asarray(embed(new), np.float64), strict=True))
-        vectors = np.stack([known[text] for text in answers.texts]) if answers.texts else None
+            own.update(zip(new, np.asarray(embed(new), np.float64), strict=True))
+        if len(known) > MOST_KNOWN:
+            known.clear()
+        known.update(own)
+        vectors = np.stack([own[text] for text in answers.texts]) if answers.texts else None
         return dataclasses.replace(answers, vectors=vectors)
 
     return annotate

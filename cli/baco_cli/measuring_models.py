@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Annotated
 
 from baco_cli.console import Screen
@@ -53,6 +54,11 @@ class Helpers:
     meaning: list[Annotate] = field(default_factory=list)
     quality: list[Annotate] = field(default_factory=list)
     sentences: dict[str, Callable[[], str]] = field(default_factory=dict)
+    n_at_once: int = 1  # sets of answers that may be measured at the same time
+
+    def allow(self, n: int) -> None:
+        """Let so many threads ask: as many as the widest of the models can answer; others let them wait."""
+        self.n_at_once = max(self.n_at_once, n)
 
     def notes(self) -> dict[str, str]:
         """Return what must be known to read the numbers, as it is after measuring."""
@@ -124,6 +130,7 @@ class Wishes:
             screen.status.show(f"loading {base.name} …")
             scorer = load_scorer(base, options)
             open_models.callback(scorer.close)
+            helpers.allow(scorer.n_at_once)
             helpers.meaning.append(surprised(scorer.bits_after, seed))
             helpers.sentences["Decan"] = lambda: (
                 f"scored by {base.name}; if it wrote these texts, look once with another"
@@ -134,9 +141,10 @@ class Wishes:
             screen.status.show(f"loading {path.name} …")
             aligned = load_scorer(path, options, adapter=files.aligned_lora, adapter_scale=files.lora_scale)
             open_models.callback(aligned.close)
+            helpers.allow(aligned.n_at_once)
             helpers.quality.append(expected(aligned.logprob))
             helpers.sentences["Drift"] = lambda: (
-                f"by {title(aligned.model.info)}, asked through {aligned.form}; it favours what it would say itself"
+                f"by {title(aligned.info)}, asked through {aligned.form}; it favours what it would say itself"
             )
         judge = self._load_quality(helpers, options, screen, open_models)
         helpers.meaning.append(self._test(helpers, judge))
@@ -150,6 +158,7 @@ class Wishes:
         screen.status.show(f"loading {path.name} …")
         embedder = load_embedder(path, options)
         open_models.callback(embedder.close)
+        helpers.allow(embedder.n_at_once)
         helpers.meaning.append(vectorised(embedder.embed))
 
         def words() -> str:
@@ -172,8 +181,9 @@ class Wishes:
             screen.status.show(f"loading {self.judge.name} …")
             judge = load_scorer(self.judge, options)
             open_models.callback(judge.close)
+            helpers.allow(judge.n_at_once)
             helpers.quality.append(judged(judge.bits))
-            said.append(f"bits per byte of {title(judge.model.info)}, asked through {judge.form}")
+            said.append(f"bits per byte of {title(judge.info)}, asked through {judge.form}")
         if self.reward is not None:
             screen.status.show(f"loading {self.reward.name} …")
             rewarder = load_rewarder(self.reward, self.reward_head, options)
@@ -203,7 +213,18 @@ class Wishes:
         if self.same_cut is not None:
             raise UsageError(f"--same-cut does nothing with --same {self.same}: a function of your own decides itself")
         helpers.sentences[name] = lambda: f"{self.same} says so"
-        return classified(imported(self.same))
+        return classified(by_turns(imported(self.same)))
+
+
+def by_turns(same: Same) -> Same:
+    """Let one thread at a time ask a function that may never have been asked by two."""
+    lock = Lock()
+
+    def asked(a: str, b: str) -> bool:
+        with lock:
+            return same(a, b)
+
+    return asked
 
 
 def imported(spec: str) -> Same:

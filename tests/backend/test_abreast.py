@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from baco_local.backend.abreast import Abreast
+from baco_local.backend.abreast import Abreast, Shared
 from baco_local.backend.timing import measure_decodes
 from baco_local.testing import ScriptedModel, byte_vocab, flat
 
@@ -107,3 +108,24 @@ def test_decodes_at_once_are_timed_and_nothing_is_left() -> None:
     in_turns, at_once = (measure_decodes(models, n_cores)[0][1] for n_cores in (1, 2))
     assert at_once / in_turns == pytest.approx(0.5, abs=0.25)
     assert not any(model._read[0] for model in models.values())
+
+
+def test_a_shared_thing_is_used_by_one_thread_at_a_time() -> None:
+    """Of two things and six threads no more than two are at work at once, each on its own; an error gives it back."""
+    shared = Shared(["one", "other"])
+    in_use: set[str] = set()
+    met = threading.Barrier(2, timeout=PATIENCE_S)
+
+    def work(_number: int) -> None:
+        with shared.one() as thing:
+            assert thing not in in_use
+            in_use.add(thing)
+            met.wait()
+            in_use.remove(thing)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(work, range(6))) == [None] * 6
+    with pytest.raises(ZeroDivisionError), shared.one():
+        raise ZeroDivisionError
+    with shared.one() as thing, shared.one() as another:
+        assert {thing, another} == set(shared.all)

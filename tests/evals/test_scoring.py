@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,26 @@ def test_every_metric_of_every_prompt_is_there(run: Path) -> None:
     assert {"distinct_2", "self_bleu_diversity", "distinct_k"} <= set(scored.diversity)
     (animals, other) = grids(scored)
     assert animals.values.shape == other.values.shape == (5, 2, len(scored.diversity) + 2, 1)
+
+
+def test_sets_may_be_measured_at_the_same_time(run: Path) -> None:
+    """Some threads measure what one measures, number for number; an error of one of them is raised, and ends all."""
+    alone, together = (
+        score(read_answers(run), meaning=MEANING, quality=[calm], keep=False, n_at_once=n) for n in (1, 3)
+    )
+    for view in View:
+        assert together.values[view].keys() == alone.values[view].keys()
+        for metric, values in alone.values[view].items():
+            np.testing.assert_array_equal(together.values[view][metric], values)
+
+    met = threading.Barrier(2, timeout=10)
+
+    def meets_and_fails(_answers: AnswerSet) -> AnswerSet:
+        met.wait()
+        raise ZeroDivisionError
+
+    with pytest.raises((ZeroDivisionError, threading.BrokenBarrierError)):
+        score(read_answers(run), meaning=[meets_and_fails], keep=False, n_at_once=2)
 
 
 def test_metrics_see_answers_of_like_lengths(run: Path) -> None:
