@@ -272,7 +272,7 @@ class Engine:
                     feed = lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)
                     plan.append(_Reading(turn, i, lane, feed, whole=True))
         plan += (reading for turn in awaited for reading in self._unasked(turn, reader))
-        if len(plan) == 1 and len(plan[0].feed.ids) <= room and not awaited:
+        if not awaited and sum(len(reading.feed.ids) for reading in plan) <= room:
             return plan
         fitting = []
         for reading in sorted(plan, key=lambda reading: len(reading.feed.ids)):
