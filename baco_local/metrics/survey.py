@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,6 +65,7 @@ def survey(
     quality: Sequence[Annotate] = (),
     n_resamples: int = 1000,
     seed: int = 0,
+    n_at_once: int = 1,
 ) -> Survey:
     """Measure one file, or two with the same prompts in the same order.
 
@@ -74,6 +76,7 @@ def survey(
         quality: completes the uncut sets for metrics of quality.
         n_resamples: of the bootstrap.
         seed: of the bootstrap and of the deal.
+        n_at_once: sets that are completed at the same time, each in a thread; annotators must allow that.
 
     """
     units = [each.prompts if across is None else dealt(each.prompts, across, seed) for each in files]
@@ -95,10 +98,10 @@ def survey(
         [_set(answered, short[number], n_known) for answered, (short, _) in zip(own, cut, strict=True)]
         for number, own in enumerate(units)
     ]
-    add(View.MATCHED, _completed(matched, meaning), DIVERSITY)
-    add(View.RAW, _completed(raw, meaning), DIVERSITY)
+    add(View.MATCHED, _completed(matched, meaning, n_at_once), DIVERSITY)
+    add(View.RAW, _completed(raw, meaning, n_at_once), DIVERSITY)
     whole = [[_held_to_account(answered, n_known) for answered in each.prompts] for each in files]
-    whole = _scored(_completed(whole, [*quality, *(() if across else meaning)]))
+    whole = _scored(_completed(whole, [*quality, *(() if across else meaning)], n_at_once))
     add(View.RAW, whole, WHOLE)
     return Survey(
         findings=tuple(finding for finding in findings if any(each.n_used for each in finding.intervals)),
@@ -119,13 +122,16 @@ def _held_to_account(answered: Answered, n_known: int) -> AnswerSet:
     return dataclasses.replace(_set(answered, answered.texts, n_known), constraints_met=tuple(met))
 
 
-def _completed(sets: Sequence[Sequence[AnswerSet]], annotators: Sequence[Annotate]) -> list[list[AnswerSet]]:
+def _completed(
+    sets: Sequence[Sequence[AnswerSet]], annotators: Sequence[Annotate], n_at_once: int
+) -> list[list[AnswerSet]]:
     def completed(answers: AnswerSet) -> AnswerSet:
         for annotate in annotators:
             answers = annotate(answers)
         return answers
 
-    return [[completed(each) for each in own] for own in sets]
+    with ThreadPoolExecutor(n_at_once) as pool:
+        return [list(pool.map(completed, own)) for own in sets]
 
 
 def _scored(sets: list[list[AnswerSet]]) -> list[list[AnswerSet]]:

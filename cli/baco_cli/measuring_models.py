@@ -245,10 +245,11 @@ def title(info: ModelInfo) -> str:
 
 def watched(annotate: Annotate, screen: Screen) -> Annotate:
     """Show how many sets of answers have been read so far."""
-    count = itertools.count(1)
+    count, lock = itertools.count(1), Lock()
 
     def shown(answers: AnswerSet) -> AnswerSet:
-        screen.status.show(f"measuring … {next(count)} sets")
+        with lock:
+            screen.status.show(f"measuring … {next(count)} sets")
         return annotate(answers)
 
     return shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 
@@ -86,6 +87,21 @@ def test_annotators_complete_both_views():
         finding(found, "distinct_k").intervals[0].mean == finding(found, "distinct_k", View.RAW).intervals[1].mean == 3
     )
     assert len(seen) == 2 * 4 * 3
+
+
+def test_sets_may_be_completed_at_the_same_time():
+    """Threads that are at work together find what one finds, in the same order."""
+    together = threading.Barrier(2, timeout=10)
+
+    def rated(own: AnswerSet) -> AnswerSet:
+        together.wait()  # an even number of sets: each waits for another one
+        return dataclasses.replace(own, bits_per_byte=tuple(float(len(text)) for text in own.texts))
+
+    def plainly(own: AnswerSet) -> AnswerSet:
+        return dataclasses.replace(own, bits_per_byte=tuple(float(len(text)) for text in own.texts))
+
+    alone = survey([SAME, VARIED], quality=[plainly], n_resamples=100)
+    assert survey([SAME, VARIED], quality=[rated], n_resamples=100, n_at_once=2) == alone
 
 
 def test_odd_is_what_the_first_file_hardly_has():
