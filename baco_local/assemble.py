@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from baco_local.backend.base import Model, ModelInfo
 from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import BuildFacts, free_memory, usable_cores
+from baco_local.backend.machine import BuildFacts, free_memory, readers_for, usable_cores
 from baco_local.backend.memory import plan_pair
 from baco_local.backend.timing import measure_decodes
 from baco_local.calibrate import calibrate as measure
 from baco_local.catalog import KnownPair, PairCard, find_pair
 from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
-from baco_local.errors import ModelFileError, UsageError
+from baco_local.errors import BackendError, ModelFileError, UsageError
 from baco_local.pair import Pair
 from baco_local.reading import Rewarder, Scorer
 from baco_local.routing.dial import Calibration
@@ -212,7 +212,7 @@ def load_embedder(path: Path, options: LoadOptions | None = None) -> Embedder:
     options = options or LoadOptions()
     weights = llama.load_weights(path, options, or_encoder=True)
     try:
-        return embedding.open_embedder(weights, options)
+        return embedding.open_embedder(weights, options, n_contexts=_n_contexts(weights, options))
     finally:
         weights.close()
 
@@ -227,10 +227,16 @@ def load_scorer(
     weights = llama.load_weights(path, options)
     try:
         options = dataclasses.replace(options, ctx_size=options.ctx_size or min(weights.n_ctx_train, MOST_READ))
-        models = [
-            llama.open_model(weights, options, n_sequences=1, adapter=adapter, adapter_scale=adapter_scale)
-            for _ in range(llama.n_at_once(weights, options))
-        ]
+        models: list[Model] = []
+        for _ in range(_n_contexts(weights, options)):
+            try:
+                models.append(
+                    llama.open_model(weights, options, n_sequences=1, adapter=adapter, adapter_scale=adapter_scale)
+                )
+            except BackendError:  # no memory for another one, perhaps
+                if not models:
+                    raise
+                break
     finally:
         weights.close()
     return Scorer(models, _template_of(models[0].info, models[0].vocab))
@@ -256,7 +262,8 @@ def load_rewarder(path: Path, head: Path | None = None, options: LoadOptions | N
                 f"{path} is a {architecture} model, of which llama.cpp reads no classifier\n"
                 "give the row of weights of its score beside it:  --reward-head HEAD.npy"
             )
-        embedder = embedding.open_embedder(weights, options, Pooling.RANK if head is None else Pooling.LAST)
+        pooling = Pooling.RANK if head is None else Pooling.LAST
+        embedder = embedding.open_embedder(weights, options, pooling, _n_contexts(weights, options))
     finally:
         weights.close()
     try:
@@ -271,6 +278,13 @@ def load_rewarder(path: Path, head: Path | None = None, options: LoadOptions | N
         embedder.close()
         raise
     return Rewarder(embedder, _template_of(embedder.info, embedder.vocab), row, softmax=softmax)
+
+
+def _n_contexts(weights: Weights, options: LoadOptions) -> int:
+    """Return how many contexts read at the same time: one where the number of threads was said, or on a device."""
+    if options.threads or weights.layers_offloaded:
+        return 1
+    return readers_for(weights.summary.n_parameters, usable_cores())
 
 
 def _reward_head(path: Path, width: int) -> NDArray[np.float32]:  # [width]

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from baco_local.backend.abreast import Shared
 from baco_local.backend.base import Feed, Model
+from baco_local.backend.shared import Shared
 from baco_local.text.chat import ChatTemplate, Message, aligned_ids
 from baco_local.text.frames import base_ids, frame
 from baco_local.text.vocab import Vocab
@@ -72,7 +72,7 @@ class Scorer:
 
     def close(self) -> None:
         """Free the model."""
-        for reading in self._readings.all:
+        for reading in self._readings.take_back():
             reading.model.close()
 
     def _asked(self, prompt: str) -> list[int]:
@@ -131,6 +131,7 @@ class Vectoriser(Protocol):
     """What a rewarder needs of ``backend.embedding.Embedder``."""
 
     vocab: Vocab
+    n_at_once: int
 
     def embed_ids(self, texts: Sequence[TokenIds]) -> NDArray[np.float32]:
         """Return one vector per text, [n, width]."""
@@ -165,6 +166,7 @@ class Rewarder:
         softmax: bool = False,
     ) -> None:
         self._embedder, self._template, self._head, self._softmax = embedder, template, head, softmax
+        self.n_at_once = embedder.n_at_once  # threads that may ask
 
     def __call__(self, prompt: str, answers: Sequence[str]) -> list[float]:
         """Return one reward per answer."""

@@ -1,24 +1,23 @@
 """Let models read at the same time, each on its share of the cores; where that cannot pay, one after the other.
 
 Two small models wait for memory and for each other's threads most of the time; side by side they fill what one leaves
-idle. Knows no sequence and no row: a job is whatever ends when its model has read, and what is shared may be anything.
+idle. Knows no sequence and no row: a job is whatever ends when its model has read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Collection, Mapping
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from baco_local.backend.base import Model
 
-__all__ = ["Abreast", "Shared"]
+__all__ = ["Abreast"]
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
-Thing = TypeVar("Thing")
 
 
 class Abreast(Generic[Key]):
@@ -41,81 +40,98 @@ class Abreast(Generic[Key]):
         if not together:
             return {key: job() for key, job in jobs.items()}
         (own, first), *others = jobs.items()
-        self._hands += [_Hand() for _ in range(len(others) - len(self._hands))]
-        busy = self._hands[: len(others)]
-        for hand, (_, job) in zip(busy, others, strict=True):
-            hand.begin(job)
+        while len(self._hands) < len(others):
+            self._hands.append(_Hand())
+        begun = {key: _Job(job) for key, job in others}
         try:
+            for hand, job in zip(self._hands, begun.values(), strict=False):
+                hand.take(job)
             found = {own: first()}
+        except BaseException:
+            for job in begun.values():
+                job.call_off()  # one that was not handed over yet would never end
+            raise
         finally:
-            ended = _ended(busy)
-        for (key, _), (result, error) in zip(others, ended, strict=True):
-            if error is not None:
-                raise error
-            found[key] = result
-        return found
+            _await(begun.values())
+        return found | {key: job.result() for key, job in begun.items()}
 
     def close(self) -> None:
-        """Let go of the threads."""
-        for hand in self._hands:
-            hand.begin(None)
-        self._hands.clear()
+        """Let go of the threads, when they have done what they were given."""
+        while self._hands:
+            self._hands.pop().close()
+
+
+class _Job(Generic[Result]):
+    """Something that one thread does, at most once, and another one waits for."""
+
+    def __init__(self, call: Callable[[], Result]) -> None:
+        self._call: Callable[[], Result] | None = call
+        self._claimed, self._running = Lock(), Lock()
+        self._running.acquire()
+        self._outcome: tuple[Result | None, BaseException | None] | None = None
+
+    def do(self) -> None:
+        """Do it, unless it was called off."""
+        if not self._claimed.acquire(blocking=False) or self._call is None:
+            return
+        try:
+            self._outcome = self._call(), None
+        except BaseException as error:  # noqa: BLE001 - for whoever waits
+            self._outcome = None, error
+        self._call = None
+        self._running.release()
+
+    def call_off(self) -> None:
+        """Let it never begin, if it has not begun."""
+        if self._claimed.acquire(blocking=False):
+            self._outcome = None, None
+
+    def wait(self) -> None:
+        """Wait until it has ended; may be interrupted, and called again."""
+        while self._outcome is None:
+            self._running.acquire()
+
+    def result(self) -> Any:
+        """Return what it gave, or raise what it raised."""
+        assert self._outcome is not None, "not ended yet"
+        result, error = self._outcome
+        if error is not None:
+            raise error
+        return result
 
 
 class _Hand:
-    """A thread that does one job after the other; a future per job would cost more than a tiny model's decode."""
+    """A thread that does one job after the other; a future for each would cost more than a tiny model's decode."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
-        self._ended: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        Thread(target=self._work, name="reader", daemon=True).start()
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._last: _Job[Any] | None = None
+        self.close: Callable[[], object] = weakref.finalize(self, self._jobs.put, None)  # also if it is forgotten
+        Thread(target=_work, args=(self._jobs,), name="reader", daemon=True).start()
 
-    def begin(self, job: Callable[[], Any] | None) -> None:
-        """Do a job; None = no more."""
+    def take(self, job: _Job[Any]) -> None:
+        """Do a job, after the one before."""
+        if self._last is not None:
+            self._last.wait()
+        self._last = job
         self._jobs.put(job)
 
-    def end(self) -> tuple[Any, BaseException | None]:
-        """Wait for the job, and return what it gave or raised."""
-        return self._ended.get()
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                self._ended.put((job(), None))
-            except BaseException as error:  # noqa: BLE001 - for whoever waits
-                self._ended.put((None, error))
+def _work(jobs: SimpleQueue[_Job[Any] | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job.do()
+        del job  # or what it knows would live until the next one
 
 
-def _ended(hands: Sequence[_Hand]) -> list[tuple[Any, BaseException | None]]:
+def _await(jobs: Collection[_Job[Any]]) -> None:
     """Wait for all jobs, whatever the user presses: nobody may touch a model that reads."""
     pressed: KeyboardInterrupt | None = None
-    found = []
-    for hand in hands:
+    for job in jobs:
         while True:
             try:
-                found.append(hand.end())
+                job.wait()
                 break
             except KeyboardInterrupt as interrupt:
                 pressed = interrupt
     if pressed is not None:
         raise pressed
-    return found
-
-
-class Shared(Generic[Thing]):
-    """Equal things for many threads, each used by one at a time; who finds all taken waits."""
-
-    def __init__(self, things: Collection[Thing]) -> None:
-        self.all = tuple(things)
-        self._free: SimpleQueue[Thing] = SimpleQueue()
-        for thing in things:
-            self._free.put(thing)
-
-    @contextmanager
-    def one(self) -> Iterator[Thing]:
-        """Lend one of them until the end of the block."""
-        thing = self._free.get()
-        try:
-            yield thing
-        finally:
-            self._free.put(thing)

@@ -12,10 +12,10 @@ import llama_cpp as lc
 import numpy as np
 from numpy.typing import NDArray
 
-from baco_local.backend.abreast import Shared
 from baco_local.backend.gguf_file import read_header
-from baco_local.backend.llama import Weights, n_at_once, recent_log
+from baco_local.backend.llama import Weights, recent_log
 from baco_local.backend.machine import threads_for, usable_cores
+from baco_local.backend.shared import Shared
 from baco_local.config import LoadOptions
 from baco_local.errors import BackendError, ModelFileError
 from baco_local.types import TokenIds
@@ -23,7 +23,7 @@ from baco_local.types import TokenIds
 __all__ = ["Embedder", "Pooling", "open_embedder"]
 
 MOST_TOKENS = 2048  # of one text, however long the context that a model was trained for
-MOST_TEXTS = 32  # read in one pass
+MOST_TEXTS = 32  # read in one pass by a GPU
 LEAST_ROOM = 512  # tokens of one pass, also of a model that was trained on shorter texts
 
 
@@ -37,9 +37,11 @@ class Pooling(IntEnum):
 
 
 class Embedder:
-    """Some llama_contexts that turn texts into vectors, many in one pass; as many threads may ask at once."""
+    """Some llama_contexts that turn texts into vectors; as many threads may ask at once."""
 
-    def __init__(self, weights: Weights, contexts: Sequence[int], pooling: Pooling, n_tokens: int) -> None:
+    def __init__(
+        self, weights: Weights, contexts: Sequence[int], pooling: Pooling, *, n_tokens: int, n_texts: int
+    ) -> None:
         weights.borrow()
         self.vocab, self.pooling, self.n_tokens = weights.vocab, pooling, n_tokens
         self.info = weights.info(None)
@@ -48,13 +50,19 @@ class Embedder:
             if pooling is Pooling.RANK
             else lc.llama_model_n_embd(weights.handle)
         )
-        self.n_cut = 0  # texts so far that were longer than n_tokens, and lost their end
         self.n_at_once = len(contexts)
-        self._weights, self._room = weights, int(lc.llama_n_batch(contexts[0]))
-        self._eyes: Shared[_Eye] | None = Shared([_Eye(context, self._room) for context in contexts])
+        self._weights, self._room, self._n_texts = weights, int(lc.llama_n_batch(contexts[0])), n_texts
+        self._eyes = Shared([_Eye(context, self._room) for context in contexts])
+        self._open = True
+        self._too_long: set[TokenIds] = set()
         self._closing = bool(lc.llama_vocab_get_add_sep(weights.vocab_handle)) or bool(
             lc.llama_vocab_get_add_eos(weights.vocab_handle)
         )
+
+    @property
+    def n_cut(self) -> int:
+        """Return how many texts so far were longer than ``n_tokens``, and lost their end."""
+        return len(self._too_long)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:  # [n, width]
         """Return one vector per text, between the special tokens that the file asks for; not normalised."""
@@ -63,7 +71,7 @@ class Embedder:
     def embed_ids(self, texts: Sequence[TokenIds]) -> NDArray[np.float32]:  # [n, width]
         """Return one vector per text of ids, cut where they are longer than ``n_tokens``; zeros for no id at all."""
         vectors = np.zeros((len(texts), self.width), np.float32)
-        with self._open_eyes().one() as eye:
+        with self._eyes.one() as eye:
             for places in self._passes(texts):
                 eye.read([self._cut(texts[place]) for place in places])
                 for number, place in enumerate(places):
@@ -75,7 +83,8 @@ class Embedder:
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of a text with the special tokens that the file asks for around it."""
-        self._open_eyes()
+        if not self._open:
+            raise ValueError("this model was closed")  # and its vocabulary is gone
         data = text.encode("utf-8", "replace")
         room = (lc.llama_token * (len(data) + 8))()
         n = lc.llama_tokenize(self._weights.vocab_handle, data, len(data), room, len(room), True, False)
@@ -84,16 +93,11 @@ class Embedder:
             n = lc.llama_tokenize(self._weights.vocab_handle, data, len(data), room, len(room), True, False)
         return list(room[:n])
 
-    def _open_eyes(self) -> Shared[_Eye]:
-        if self._eyes is None:
-            raise ValueError("this model was closed")  # its vocabulary is gone, too
-        return self._eyes
-
     def _cut(self, ids: TokenIds) -> TokenIds:
         """Shorten a text that is too long; its closing special token stays."""
         if len(ids) <= self.n_tokens:
             return ids
-        self.n_cut += 1
+        self._too_long.add(tuple(ids))
         return (*ids[: self.n_tokens - 1], ids[-1]) if self._closing else ids[: self.n_tokens]
 
     def _passes(self, texts: Sequence[TokenIds]) -> Iterator[list[int]]:
@@ -104,7 +108,7 @@ class Embedder:
             size = min(len(ids), self.n_tokens)
             if not size:
                 continue
-            if places and (n + size > self._room or len(places) == MOST_TEXTS):
+            if places and (n + size > self._room or len(places) == self._n_texts):
                 yield places
                 places, n = [], 0
             places.append(place)
@@ -113,11 +117,11 @@ class Embedder:
             yield places
 
     def close(self) -> None:
-        """Free the contexts and let go of the weights; closing twice does nothing."""
-        if self._eyes is not None:
-            for eye in self._eyes.all:
+        """Free the contexts, when nobody reads, and let go of the weights; closing twice does nothing."""
+        if self._open:
+            self._open = False
+            for eye in self._eyes.take_back():
                 eye.close()
-            self._eyes = None
             self._weights.give_back()
 
 
@@ -152,13 +156,16 @@ class _Eye:
         lc.llama_batch_free(self._batch)
 
 
-def open_embedder(weights: Weights, options: LoadOptions, pooling: Pooling | None = None) -> Embedder:
+def open_embedder(
+    weights: Weights, options: LoadOptions, pooling: Pooling | None = None, n_contexts: int = 1
+) -> Embedder:
     """Open contexts that read texts of as many tokens as the model was trained on, or as ``options.ctx_size`` says.
 
     Args:
         weights: of any model; loaded with ``or_encoder`` for those that only read.
         options: how; a text is always read in one pass, so batch sizes have no say.
         pooling: None = as the file says, the mean where it does not.
+        n_contexts: that read at the same time; fewer where memory ends.
 
     """
     if pooling is None:
@@ -167,24 +174,20 @@ def open_embedder(weights: Weights, options: LoadOptions, pooling: Pooling | Non
     if pooling is Pooling.RANK and not _has_head(weights):  # llama.cpp would hand out a state's first number
         raise ModelFileError(f"{weights.path} has no classification head")
     n_tokens = min(options.ctx_size or MOST_TOKENS, weights.n_ctx_train)
+    n_texts = MOST_TEXTS if weights.layers_offloaded else 1  # a CPU gains nothing, and alone they are always the same
     params = lc.llama_context_default_params()
-    room = -(-max(n_tokens, LEAST_ROOM) // MOST_TEXTS) * MOST_TEXTS  # llama.cpp aborts where texts do not divide it
+    room = -(-max(n_tokens, LEAST_ROOM) // n_texts) * n_texts  # llama.cpp aborts where texts do not divide it
     params.n_ctx = params.n_batch = params.n_ubatch = room  # who looks both ways must see a text in one piece
-    params.n_seq_max, params.kv_unified = MOST_TEXTS, True
+    params.n_seq_max, params.kv_unified = n_texts, True
     params.embeddings, params.pooling_type = True, int(pooling)
     params.n_threads = options.threads or threads_for(weights.summary.n_parameters, usable_cores())
     params.n_threads_batch = options.threads_batch or params.n_threads
-    contexts: list[int] = []
-    for _ in range(n_at_once(weights, options)):
-        context = lc.llama_init_from_model(weights.handle, params)
-        if not context:
-            for opened in contexts:
-                lc.llama_free(opened)
-            error = BackendError(f"no context of {n_tokens} tokens could be opened on {weights.path.name}")
-            error.log = recent_log()
-            raise error
-        contexts.append(context)
-    return Embedder(weights, contexts, pooling, n_tokens)
+    contexts = list(filter(None, (lc.llama_init_from_model(weights.handle, params) for _ in range(n_contexts))))
+    if not contexts:
+        error = BackendError(f"no context of {n_tokens} tokens could be opened on {weights.path.name}")
+        error.log = recent_log()
+        raise error
+    return Embedder(weights, contexts, pooling, n_tokens=n_tokens, n_texts=n_texts)
 
 
 def _has_head(weights: Weights) -> bool:

@@ -23,23 +23,14 @@ import llama_cpp as lc
 
 from baco_local.backend.base import CacheFull, Feed, Interrupted, ModelInfo
 from baco_local.backend.gguf_file import MOST_LAYERS, GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import BuildFacts, Device, readers_for, threads_for, ubatch_for, usable_cores
+from baco_local.backend.machine import BuildFacts, Device, threads_for, ubatch_for, usable_cores
 from baco_local.backend.memory import ROWS_PER_SEQUENCE, cells, keeps_apart
 from baco_local.config import CacheType, FlashAttention, LoadOptions, OffloadKind
 from baco_local.errors import BackendError, BacoError, ModelFileError, UsageError
 from baco_local.text.vocab import TokenKind, Vocab
 from baco_local.types import Rows, TokenIds
 
-__all__ = [
-    "BuildFacts",
-    "LlamaModel",
-    "Weights",
-    "build_facts",
-    "load_weights",
-    "n_at_once",
-    "open_model",
-    "recent_log",
-]
+__all__ = ["BuildFacts", "LlamaModel", "Weights", "build_facts", "load_weights", "open_model", "recent_log"]
 
 MOST_THREADS = 512  # GGML_MAX_N_THREADS
 MOST_CELLS = 2**31 - 1
@@ -198,13 +189,6 @@ def load_weights(path: Path, options: LoadOptions, *, vocab_only: bool = False, 
     return weights
 
 
-def n_at_once(weights: Weights, options: LoadOptions) -> int:
-    """Return how many contexts on these weights are worth opening for somebody who only reads."""
-    if options.threads or weights.layers_offloaded:
-        return 1
-    return readers_for(weights.summary.n_parameters, usable_cores())
-
-
 # --- vocabulary ---------------------------------------------------------------------------------------------------
 
 
@@ -349,8 +333,8 @@ class LlamaModel:
         self._lengths = [0] * self.n_sequences
         self._apart = keeps_apart(self.n_sequences)
         self._batch = Batch(self.n_batch)
-        self._lent = np.empty((0, self._width), np.float32)  # llama.cpp's own rows
-        self._lent_at = 0
+        self._rows = np.empty((self.n_sequences, self._width), np.float32)  # grows with what is asked for
+        self._rows_at: int = self._rows.ctypes.data
         self._raised: BaseException | None = None
         self._watch = lc.ggml_abort_callback(self._wants_to_stop)  # kept alive as long as the context
         self._ignore = lc.ggml_abort_callback()  # a null pointer
@@ -383,20 +367,21 @@ class LlamaModel:
             BackendError: llama.cpp failed.
 
         """
-        n_ids = self._check(feeds)
+        n_ids, n_rows = self._check(feeds)
+        if n_rows > len(self._rows):
+            self._rows = np.empty((n_rows, self._width), np.float32)
+            self._rows_at = self._rows.ctypes.data
         # sequences with cells of their own are computed together only if they follow one another
         ordered = sorted(feeds, key=operator.attrgetter("sequence")) if self._apart and len(feeds) > 1 else feeds
         stoppable = n_ids > LONG_FEED and self.cancelled is not None and self._can_restore(feeds)
         try:
             if stoppable:
                 lc.llama_set_abort_callback(self._context, self._watch, None)
-            decodes = cut(ordered, self.n_batch, self._n_outputs)
-            parts = []
-            for pieces in decodes:
+            at = 0
+            for pieces in cut(ordered, self.n_batch, self._n_outputs):
                 if stoppable and self._wants_to_stop(None):
                     self._report(STOPPED, 0)
-                part = self._decode(ordered, pieces)
-                parts.append(part if len(decodes) == 1 else part.copy())
+                at = self._decode(ordered, pieces, at)
         except BaseException:
             for feed in feeds:
                 self._restore(feed)
@@ -404,19 +389,18 @@ class LlamaModel:
         finally:
             if stoppable:
                 lc.llama_set_abort_callback(self._context, self._ignore, None)
-        found = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else self._lent[:0]
         at, rows = 0, {}
         for feed in ordered:
             self._lengths[feed.sequence] = feed.position + len(feed.ids)
-            rows[feed.sequence] = found[at : at + feed.n_rows]
+            rows[feed.sequence] = self._rows[at : at + feed.n_rows]
             at += feed.n_rows
         return [rows[feed.sequence] for feed in feeds]
 
-    def _check(self, feeds: Sequence[Feed]) -> int:
-        """Refuse what llama.cpp would answer with an abort or a riddle; count ids."""
+    def _check(self, feeds: Sequence[Feed]) -> tuple[int, int]:
+        """Refuse what llama.cpp would answer with an abort or a riddle; count ids and rows."""
         if not self._context:
             raise ValueError("this model was closed")
-        n_ids = 0
+        n_ids = all_rows = 0
         for sequence, position, ids, n_rows in feeds:
             n = len(ids)
             if not 0 <= sequence < self.n_sequences:
@@ -430,13 +414,13 @@ class LlamaModel:
             low, high = (ids[0], ids[0]) if n == 1 else (min(ids), max(ids)) if n else (0, 0)
             if low < 0 or high >= self._width:
                 raise ValueError(f"id {low if low < 0 else high} is not one of the {self._width} of this vocabulary")
-            n_ids += n
+            n_ids, all_rows = n_ids + n, all_rows + n_rows
         if len(feeds) > 1 and len({feed.sequence for feed in feeds}) < len(feeds):
             raise ValueError("a sequence is fed twice at once")
-        return n_ids
+        return n_ids, all_rows
 
-    def _decode(self, feeds: Sequence[Feed], pieces: list[Piece]) -> Rows:  # [n, V]
-        """Compute one batch, and return its rows, which lie in llama.cpp's memory."""
+    def _decode(self, feeds: Sequence[Feed], pieces: list[Piece], first_row: int) -> int:
+        """Compute one batch, keep its rows from ``first_row`` on, and return the next free row."""
         batch, at, n_rows = self._batch, 0, 0
         for index, first, stop, wanted in pieces:
             feed = feeds[index]
@@ -447,14 +431,11 @@ class LlamaModel:
         code = lc.llama_decode(self._context, batch.raw)
         if code:
             self._report(code, at)
-        if not n_rows:
-            return self._lent[:0]
-        source = lc.llama_get_logits(self._context)  # waits for the computation
-        start = ctypes.addressof(source.contents)
-        if start != self._lent_at or n_rows > len(self._lent):  # it moves when it grows
-            self._lent = np.ctypeslib.as_array(source, (n_rows, self._width))
-            self._lent_at = start
-        return self._lent[:n_rows]
+        if n_rows:  # copied, because llama.cpp frees its own buffer when it needs a larger one
+            size = 4 * self._width
+            source = lc.llama_get_logits(self._context)  # waits for the computation
+            ctypes.memmove(self._rows_at + first_row * size, source, n_rows * size)
+        return first_row + n_rows
 
     def _report(self, code: int, n_ids: int) -> NoReturn:
         if code == STOPPED:
@@ -544,7 +525,6 @@ class LlamaModel:
         if self._adapter:
             lc.llama_adapter_lora_free(self._adapter)
         self._context = self._memory = self._adapter = None
-        self._lent, self._lent_at = self._lent[:0].copy(), 0  # its memory is gone
         self._weights.give_back()
 
 

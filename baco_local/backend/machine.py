@@ -27,7 +27,7 @@ CGROUP = Path("/sys/fs/cgroup")  # Linux: limits of the container we are in
 
 PLENTY = 512  # tokens computed at once; more gain nothing
 EQUAL_ROWS = 63  # from 64 on, llama.cpp's flash attention on a CPU has another kernel, with other last bits
-MOST_READERS = 8
+MOST_READERS = 8  # contexts that only read; each takes memory of its own
 PARAMETERS_PER_THREAD = 20_000_000  # below, llama.cpp's threads spin at barriers for longer than they compute
 
 

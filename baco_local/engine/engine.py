@@ -166,9 +166,9 @@ class Engine:
     def close(self) -> None:
         """Free both models."""
         self.abandon()
+        self._abreast.close()
         for model in self.models.values():
             model.close()
-        self._abreast.close()
 
     # --- the parts of a step, in order ----------------------------------------------------------------------------
 

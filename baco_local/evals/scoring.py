@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from baco_local.batch.ledger import Ledger
 from baco_local.errors import UsageError
 from baco_local.evals.coverage import Grid
 from baco_local.evals.run_folder import KIND, Line, manifest_of, read_point
-from baco_local.metrics.annotators import Annotate
+from baco_local.metrics.annotators import Annotate, Map, completed
 from baco_local.metrics.base import AnswerSet, Group
 from baco_local.metrics.constraints import Constraints, asked, read_constraints, share_met
 from baco_local.metrics.definitions import DIVERSITY, METRICS, measure
@@ -126,7 +126,7 @@ def score(
     quality: Sequence[Annotate] = (),
     helpers: Mapping[str, str] | None = None,
     keep: bool = True,
-    n_at_once: int = 1,
+    do_all: Map = map,
     watch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Scored:
     """Measure all answers.
@@ -137,7 +137,7 @@ def score(
         quality: completes uncut sets for metrics of quality.
         helpers: what the annotators are, in words: part of the key under which scores are kept.
         keep: write scores into the folder, so that another report need not measure again.
-        n_at_once: sets that are measured at the same time, each in a thread; annotators must allow that.
+        do_all: how annotators get through many sets.
         watch: called with (sets that are measured, all sets).
 
     """
@@ -156,35 +156,30 @@ def score(
     total, done = n_methods * n_points * n_prompts, 0
     with ExitStack() as files:
         kept = files.enter_context(_Kept(answers.folder / "scores.jsonl")) if keep else _Kept(None)
-        pool = ThreadPoolExecutor(n_at_once)
-        files.callback(pool.shutdown, cancel_futures=True)
         for p, question in enumerate(answers.questions):
             places = [(m, k) for m in range(n_methods) for k in range(n_points)]
             lines = [answers.lines[answers.methods[m], k + 1][question] for m, k in places]
             texts = [[said.text for said in line.answers] for line in lines]
             short, cut = cut_alike(texts)
             wanted = answers.wanted[p]
-            begun: list[Future[Values] | None] = []
-            keys = []
-            for place, line in enumerate(lines):
-                about = [answers.prompts[p], n_known, dict(helpers or {}), dataclasses.asdict(wanted)]
-                keys.append(digest([VERSION, texts[place], short[place], *about]))
-                begun.append(
-                    None
-                    if keys[-1] in kept
-                    else pool.submit(_measured, line, texts[place], short[place], wanted, n_known, meaning, quality)
-                )
-            for (m, k), key, share, future in zip(places, keys, cut, begun, strict=True):
-                if future is not None:
-                    kept.put(key, future.result())
+            about = [answers.prompts[p], n_known, dict(helpers or {}), dataclasses.asdict(wanted)]
+            sets = list(map(_Set, lines, texts, short))
+            keys = [digest([VERSION, own.texts, own.short, *about]) for own in sets]
+            new = {key: own for key, own in zip(keys, sets, strict=True) if key not in kept}
+            values_of = partial(_values, wanted=wanted, n_known=n_known, meaning=meaning, quality=quality)
+            for key, values in zip(new, do_all(values_of, new.values()), strict=True):
+                kept.put(key, values)
+                done += 1
+                watch(done, total)
+            done = (p + 1) * len(places)
+            watch(done, total)
+            for (m, k), key, share in zip(places, keys, cut, strict=True):
                 share_cut[m, k, p] = share
                 for view in View:
                     for metric, value in kept[key][view].items():
                         if metric not in found[view]:
                             found[view][metric] = np.full((n_methods, n_points, n_prompts), np.nan)
                         found[view][metric][m, k, p] = np.nan if value is None else value
-                done += 1
-                watch(done, total)
     n_filled = _fill(found)
     return Scored(
         answers=answers,
@@ -214,22 +209,25 @@ def grids(scored: Scored, view: View = View.MATCHED) -> list[Grid]:
     ]
 
 
-def _measured(
-    line: Line,
-    texts: Sequence[str],
-    short: Sequence[str],
-    wanted: Constraints,
-    n_known: int,
-    meaning: Sequence[Annotate],
-    quality: Sequence[Annotate],
+class _Set(NamedTuple):
+    """The answers of one point to one prompt."""
+
+    line: Line
+    texts: Sequence[str]
+    short: Sequence[str]  # the same, cut to comparable lengths
+
+
+def _values(
+    own: _Set, *, wanted: Constraints, n_known: int, meaning: Sequence[Annotate], quality: Sequence[Annotate]
 ) -> Values:
     """Return every metric of one set of answers, by view."""
+    line, texts, short = own
     ended = tuple(said.ended for said in line.answers)
     whole = AnswerSet(texts=tuple(texts), prompt=line.prompt, n_words_known=n_known, ended=ended)
-    raw = _completed(whole, meaning)
+    raw = completed(whole, meaning)
     met = tuple(share_met(wanted, text, ended=end) for text, end in zip(texts, ended, strict=True))
-    held = _completed(dataclasses.replace(raw, constraints_met=met), quality)
-    cut = _completed(dataclasses.replace(whole, texts=tuple(short)), meaning)
+    held = completed(dataclasses.replace(raw, constraints_met=met), quality)
+    cut = completed(dataclasses.replace(whole, texts=tuple(short)), meaning)
     if not any(text.strip() for text in texts):  # some metrics call nothing at all diverse
         nothing = dict.fromkeys(measure(cut, DIVERSITY))
         return {View.MATCHED: nothing, View.RAW: nothing | measure(held, ABOUT_WHOLE)}
@@ -237,12 +235,6 @@ def _measured(
         View.MATCHED: measure(cut, DIVERSITY),
         View.RAW: measure(raw, DIVERSITY) | measure(held, ABOUT_WHOLE),
     }
-
-
-def _completed(answers: AnswerSet, annotators: Sequence[Annotate]) -> AnswerSet:
-    for annotate in annotators:
-        answers = annotate(answers)
-    return answers
 
 
 def _fill(found: dict[View, dict[str, NDArray[np.float64]]]) -> dict[str, int]:

@@ -1,12 +1,12 @@
 """What models say about answers, put where metrics find it: vectors, classes, surprise, bits, rewards.
 
-Takes the models as plain callables, and asks each about a text once; opens none.
+Takes the models as plain callables, which some threads may ask at once; opens none.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,9 +18,11 @@ from baco_local.metrics.semantic import Bits, Same, by_meaning, decan, partition
 __all__ = [
     "Annotate",
     "Embed",
+    "Map",
     "Reward",
     "classified",
     "classified_by_meaning",
+    "completed",
     "expected",
     "judged",
     "rewarded",
@@ -36,8 +38,18 @@ Annotate: TypeAlias = Callable[[AnswerSet], AnswerSet]
 Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.floating[Any]]]
 """Return one vector per text: [n] -> [n, width]."""
 
+Map: TypeAlias = Callable[..., Iterable[Any]]
+"""Do something to every set, in order: ``map``, or the ``map`` of a pool of threads, which does some at a time."""
+
 Reward: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
 """Return one reward per answer: reward(prompt, answers)."""
+
+
+def completed(answers: AnswerSet, annotators: Sequence[Annotate]) -> AnswerSet:
+    """Return an answer set with all that some annotators know of it."""
+    for annotate in annotators:
+        answers = annotate(answers)
+    return answers
 
 
 def vectorised(embed: Embed) -> Annotate:

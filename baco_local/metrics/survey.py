@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 
-from baco_local.metrics.annotators import Annotate
+from baco_local.metrics.annotators import Annotate, Map, completed
 from baco_local.metrics.answer_files import Answered, AnswerFile, dealt
 from baco_local.metrics.base import AnswerSet, Group
 from baco_local.metrics.constraints import share_met
@@ -65,7 +65,7 @@ def survey(
     quality: Sequence[Annotate] = (),
     n_resamples: int = 1000,
     seed: int = 0,
-    n_at_once: int = 1,
+    do_all: Map = map,
 ) -> Survey:
     """Measure one file, or two with the same prompts in the same order.
 
@@ -76,7 +76,7 @@ def survey(
         quality: completes the uncut sets for metrics of quality.
         n_resamples: of the bootstrap.
         seed: of the bootstrap and of the deal.
-        n_at_once: sets that are completed at the same time, each in a thread; annotators must allow that.
+        do_all: how annotators get through many sets.
 
     """
     units = [each.prompts if across is None else dealt(each.prompts, across, seed) for each in files]
@@ -98,10 +98,10 @@ def survey(
         [_set(answered, short[number], n_known) for answered, (short, _) in zip(own, cut, strict=True)]
         for number, own in enumerate(units)
     ]
-    add(View.MATCHED, _completed(matched, meaning, n_at_once), DIVERSITY)
-    add(View.RAW, _completed(raw, meaning, n_at_once), DIVERSITY)
+    add(View.MATCHED, _completed(matched, meaning, do_all), DIVERSITY)
+    add(View.RAW, _completed(raw, meaning, do_all), DIVERSITY)
     whole = [[_held_to_account(answered, n_known) for answered in each.prompts] for each in files]
-    whole = _scored(_completed(whole, [*quality, *(() if across else meaning)], n_at_once))
+    whole = _scored(_completed(whole, [*quality, *(() if across else meaning)], do_all))
     add(View.RAW, whole, WHOLE)
     return Survey(
         findings=tuple(finding for finding in findings if any(each.n_used for each in finding.intervals)),
@@ -123,15 +123,9 @@ def _held_to_account(answered: Answered, n_known: int) -> AnswerSet:
 
 
 def _completed(
-    sets: Sequence[Sequence[AnswerSet]], annotators: Sequence[Annotate], n_at_once: int
+    sets: Sequence[Sequence[AnswerSet]], annotators: Sequence[Annotate], do_all: Map
 ) -> list[list[AnswerSet]]:
-    def completed(answers: AnswerSet) -> AnswerSet:
-        for annotate in annotators:
-            answers = annotate(answers)
-        return answers
-
-    with ThreadPoolExecutor(n_at_once) as pool:
-        return [list(pool.map(completed, own)) for own in sets]
+    return [list(do_all(partial(completed, annotators=annotators), own)) for own in sets]
 
 
 def _scored(sets: list[list[AnswerSet]]) -> list[list[AnswerSet]]:

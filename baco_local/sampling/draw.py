@@ -94,7 +94,7 @@ def noise(at: Address, ids: NDArray[np.int32]) -> NDArray[np.float64]:  # [C] ->
         return _gumbel_inplace(u)
     found = np.empty(ids.size)
     for first in range(0, ids.size, BLOCK):
-        found[first : first + BLOCK] = _settled(_stirred(start, ids[first : first + BLOCK]))
+        found[first : first + BLOCK] = _settled_inplace(_stirred(start, ids[first : first + BLOCK]))
     return found
 
 
@@ -111,7 +111,7 @@ def _stirred(start: int, ids: NDArray[np.int32]) -> NDArray[np.uint64]:  # [C] -
     return x
 
 
-def _settled(x: NDArray[np.uint64]) -> NDArray[np.float64]:  # [C] -> [C]
+def _settled_inplace(x: NDArray[np.uint64]) -> NDArray[np.float64]:  # [C] -> [C]
     """Finish stirred numbers, and return the noise that they are."""
     x ^= x >> SHIFT_3
     x >>= SHIFT_4
@@ -148,6 +148,8 @@ def draw(left: Candidates, at: Address) -> int:
     if ids.size:
         top = int(logits.argmax())
         if BARRED < logits[top] < np.inf:
+            if ids.size == 1:
+                return int(ids[0])
             if ids.size <= WIDE:
                 return int(ids[(logits + noise(at, ids)).argmax()])
             places, numbers = _contenders(left, at, top)
@@ -165,8 +167,7 @@ def _contenders(left: Candidates, at: Address, top: int) -> tuple[NDArray[np.int
     Noise is -log(-log u), so his u must exceed that one's u ** exp(-NEAR), which its upper bits show.
     """
     start = key(at)
-    u = ((_mixed(start + int(left.ids[top]) * STRIDE) >> 12) + 0.5) * UNIT
-    bar = U64(min(int(u**RAISED * 2.0**64), WORD) >> 33 << 33)
+    bar = U64(_bar(((_mixed(start + int(left.ids[top]) * STRIDE) >> 12) + 0.5) * UNIT))
     near = left.logits[top] - NEAR
     places, stirred = [], []
     for first in range(0, left.ids.size, BLOCK):
@@ -176,4 +177,9 @@ def _contenders(left: Candidates, at: Address, top: int) -> tuple[NDArray[np.int
         found = may.nonzero()[0]
         places.append(found + first)
         stirred.append(x[found])
-    return np.concatenate(places), _settled(np.concatenate(stirred))
+    return np.concatenate(places), _settled_inplace(np.concatenate(stirred))
+
+
+def _bar(u: float) -> int:
+    """Return the least stirred number behind u ** exp(-NEAR), and a little less."""
+    return min(int(u**RAISED * 2.0**64), WORD) >> 33 << 33

@@ -61,13 +61,13 @@ class Seen:
 
     acceptance: dict[DrafterName, Acceptance] = field(default_factory=lambda: {name: Acceptance() for name in DRAFTERS})
     shares: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 1.0))  # of tokens
-    n_tokens: float = 8.0  # behind the shares, which begin without hope: every lockstep round shows them for nothing
+    weight: float = 8.0  # of the shares, in tokens; they begin without hope, for lockstep itself shows what they are
 
     def note_woken(self, readers: Collection[Reader]) -> None:
         """Take in which models a token has needed."""
-        self.n_tokens = min(self.n_tokens + 1, WAKING_MEMORY)
+        self.weight = min(self.weight + 1, WAKING_MEMORY)
         for role in Role:
-            self.shares[role] += ((role in readers) - self.shares[role]) / self.n_tokens
+            self.shares[role] += ((role in readers) - self.shares[role]) / self.weight
 
 
 class Plan(NamedTuple):

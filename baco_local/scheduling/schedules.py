@@ -5,49 +5,56 @@ A schedule asks for rows and lets a voice judge them; it knows no model, no rout
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 
 from baco_local.scheduling.base import Ask, Round, Schedule, Voice
 from baco_local.scheduling.drafting import Drafter
-from baco_local.types import Role, Row
+from baco_local.types import Role, Row, Rows, Spoken
 
 __all__ = ["lazily", "lazy", "lockstep", "speculative", "watchfully"]
 
 
 def lockstep(voice: Voice) -> Round:
     """Let every model that the voice listens to read every token; the definition of the method."""
-    roles = tuple(voice.listens)
-    rows = yield _asks(roles)
-    said = voice.say({role: found[-1] for role, found in zip(roles, rows, strict=True)})
-    assert not isinstance(said, Role), f"the voice listens to {roles}, yet misses {said}"
-    return said
-
-
-@cache
-def _asks(roles: tuple[Role, ...]) -> tuple[Ask, ...]:
-    return tuple(map(Ask, roles))
+    rows = yield from _all_rows(voice)
+    return _said(voice, rows)
 
 
 def watchfully(note: Callable[[Collection[Role]], None]) -> Schedule:
     """Return lockstep that is looked at, so that it is known what lazy would save.
 
     Args:
-        note: told after each token which models' rows were looked at.
+        note: told after each token of two models which rows were looked at.
 
     """
 
     def one_round(voice: Voice) -> Round:
-        roles = tuple(voice.listens)
-        found = yield _asks(roles)
-        rows = Watched({role: each[-1] for role, each in zip(roles, found, strict=True)})
-        said = voice.say(rows)
-        assert not isinstance(said, Role), f"the voice listens to {roles}, yet misses {said}"
-        note(rows.looked_at)
+        rows = Watched((yield from _all_rows(voice)))
+        said = _said(voice, rows)
+        if len(rows) > 1:
+            note(rows.looked_at)
         return said
 
     return one_round
+
+
+def _all_rows(voice: Voice) -> Generator[tuple[Ask, ...], tuple[Rows, ...], dict[Role, Row]]:
+    roles = tuple(voice.listens)
+    found = yield _asks(roles)
+    return {role: rows[-1] for role, rows in zip(roles, found, strict=True)}
+
+
+def _said(voice: Voice, rows: Mapping[Role, Row]) -> Spoken:
+    said = voice.say(rows)
+    assert not isinstance(said, Role), f"the voice has {tuple(rows)}, yet misses {said}"
+    return said
+
+
+@cache
+def _asks(roles: tuple[Role, ...]) -> tuple[Ask, ...]:
+    return tuple(map(Ask, roles))
 
 
 class Watched(Mapping[Role, Row]):
@@ -81,7 +88,7 @@ def lazily(note: Callable[[Collection[Role]], None]) -> Schedule:
     """Let a model read only when its row is missed; it then catches up in one batch.
 
     Args:
-        note: told after each token which models it has needed.
+        note: told after each token of two models which of them it has needed.
 
     """
 
@@ -93,7 +100,8 @@ def lazily(note: Callable[[Collection[Role]], None]) -> Schedule:
             rows |= {role: each[-1].copy() for role, each in zip(missed, found, strict=True)}  # to outlive another ask
             said = voice.say(rows)
             if not isinstance(said, Role):
-                note(rows)
+                if len(voice.listens) > 1:
+                    note(rows)
                 return said
             missed = (said,)
 
@@ -137,8 +145,7 @@ def speculative(
         n_judged = n_stood = i = 0
         try:
             while True:
-                said = voice.say({role: seen[role][i] for role in voice.listens})
-                assert not isinstance(said, Role), f"the voice listens to {roles}, yet misses {said}"
+                said = _said(voice, {role: seen[role][i] for role in voice.listens})
                 guessed = i < len(draft.ids)
                 stands = guessed and said.id == draft.ids[i] and not said.ends
                 n_judged, n_stood, i = n_judged + guessed, n_stood + stands, i + 1

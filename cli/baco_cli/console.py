@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from textwrap import wrap
+from threading import Lock
 from typing import IO, NoReturn
 
 from rich.color import ColorSystem
@@ -100,15 +101,20 @@ class TalkConsole(Console):
 
 
 class StatusLine:
-    """One line on stderr that is written over, and wiped before anything else is written; silent where nobody looks."""
+    """One line on stderr that is written over, and wiped before anything else is written; silent where nobody looks.
+
+    Some threads may show at once.
+    """
 
     def __init__(self, err: Console, *, live: bool) -> None:
-        self._err, self._live = err, live
+        self._err, self._live, self._lock = err, live, Lock()
         self._shown = False
 
     def show(self, words: str) -> None:
         """Replace what the line says."""
-        if self._live:
+        if not self._live:
+            return
+        with self._lock:
             line = Text(words, style="muted", no_wrap=True)
             line.truncate(self._err.width - 1, overflow="ellipsis")
             with self._err.capture() as painted:

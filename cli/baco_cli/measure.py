@@ -110,7 +110,7 @@ def measure(
             quality=[watched(each, screen) for each in helpers.quality],
             n_resamples=n_resamples,
             seed=seed,
-            n_at_once=helpers.n_at_once,
+            do_all=helpers.get_through(open_models),
         )
         screen.status.clear()
         facts = {"across": across, "n_resamples": n_resamples, "seed": seed, "helpers": helpers.notes()}

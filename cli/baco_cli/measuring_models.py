@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Annotated
 
 from baco_cli.console import Screen
@@ -23,6 +23,7 @@ from baco_local.config import LoadOptions
 from baco_local.errors import UsageError
 from baco_local.metrics.annotators import (
     Annotate,
+    Map,
     classified,
     classified_by_meaning,
     expected,
@@ -54,11 +55,16 @@ class Helpers:
     meaning: list[Annotate] = field(default_factory=list)
     quality: list[Annotate] = field(default_factory=list)
     sentences: dict[str, Callable[[], str]] = field(default_factory=dict)
-    n_at_once: int = 1  # sets of answers that may be measured at the same time
+    n_at_once: list[int] = field(default_factory=list)  # how many threads each of the models answers
 
     def allow(self, n: int) -> None:
-        """Let so many threads ask: as many as the widest of the models can answer; others let them wait."""
-        self.n_at_once = max(self.n_at_once, n)
+        """Let no more threads ask than this model answers."""
+        self.n_at_once.append(n)
+
+    def get_through(self, open_models: ExitStack) -> Map:
+        """Return how sets are got through: in threads where all models answer several; they end before the models."""
+        n = min(self.n_at_once, default=1)
+        return map if n == 1 else open_models.enter_context(ThreadPoolExecutor(n, "measuring")).map
 
     def notes(self) -> dict[str, str]:
         """Return what must be known to read the numbers, as it is after measuring."""
@@ -188,6 +194,7 @@ class Wishes:
             screen.status.show(f"loading {self.reward.name} …")
             rewarder = load_rewarder(self.reward, self.reward_head, options)
             open_models.callback(rewarder.close)
+            helpers.allow(rewarder.n_at_once)
             helpers.quality.append(rewarded(rewarder))
             said.append(f"rewards of {self.reward.name}; utility* by the deciles of the first file's rewards")
         if said:
@@ -213,18 +220,8 @@ class Wishes:
         if self.same_cut is not None:
             raise UsageError(f"--same-cut does nothing with --same {self.same}: a function of your own decides itself")
         helpers.sentences[name] = lambda: f"{self.same} says so"
-        return classified(by_turns(imported(self.same)))
-
-
-def by_turns(same: Same) -> Same:
-    """Let one thread at a time ask a function that may never have been asked by two."""
-    lock = Lock()
-
-    def asked(a: str, b: str) -> bool:
-        with lock:
-            return same(a, b)
-
-    return asked
+        helpers.allow(1)  # who knows what else it does
+        return classified(imported(self.same))
 
 
 def imported(spec: str) -> Same:
@@ -245,11 +242,10 @@ def title(info: ModelInfo) -> str:
 
 def watched(annotate: Annotate, screen: Screen) -> Annotate:
     """Show how many sets of answers have been read so far."""
-    count, lock = itertools.count(1), Lock()
+    count = itertools.count(1)
 
     def shown(answers: AnswerSet) -> AnswerSet:
-        with lock:
-            screen.status.show(f"measuring … {next(count)} sets")
+        screen.status.show(f"measuring … {next(count)} sets")
         return annotate(answers)
 
     return shown

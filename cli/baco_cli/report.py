@@ -89,7 +89,7 @@ def report(
             meaning=helpers.meaning,
             quality=helpers.quality,
             helpers=key,
-            n_at_once=helpers.n_at_once,
+            do_all=helpers.get_through(open_models),
             watch=lambda done, total: screen.status.show(f"measuring … {done}/{total} sets"),
         )
         screen.status.show("resampling prompts …")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from functools import partial
 from typing import Any
 
 import pytest
 
-from baco_local.backend.abreast import Abreast, Shared
+from baco_local.backend.abreast import Abreast
 from baco_local.backend.timing import measure_decodes
 from baco_local.testing import ScriptedModel, byte_vocab, flat
 
@@ -84,14 +87,15 @@ def test_where_it_cannot_pay_they_take_turns(n_cores: int, n_threads: int) -> No
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_waits_for_the_other_model(which: str, error: type[BaseException]) -> None:
     """Whichever job fails, also by Ctrl-C, the other one has ended before anybody hears of it."""
-    ended = threading.Event()
-    failed = threading.Event()
+    ended, failed, begun = threading.Event(), threading.Event(), threading.Event()
 
     def fails() -> None:
+        assert begun.wait(PATIENCE_S)
         failed.set()
         raise error
 
     def lasts() -> None:
+        begun.set()
         assert failed.wait(PATIENCE_S)
         ended.set()
 
@@ -110,22 +114,49 @@ def test_decodes_at_once_are_timed_and_nothing_is_left() -> None:
     assert not any(model._read[0] for model in models.values())
 
 
-def test_a_shared_thing_is_used_by_one_thread_at_a_time() -> None:
-    """Of two things and six threads no more than two are at work at once, each on its own; an error gives it back."""
-    shared = Shared(["one", "other"])
-    in_use: set[str] = set()
-    met = threading.Barrier(2, timeout=PATIENCE_S)
+def test_an_interrupted_wait_leaves_nothing_behind() -> None:
+    """Ctrl-C again and again, at any moment: every run ends, and gives its own results or the interrupt."""
+    abreast = Abreast(two(), 2)
+    n_pressed = n_done = 0
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+    try:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            try:
+                wanted = {"one": n_done, "other": -n_done}
+                jobs = {name: partial(slowly, value) for name, value in wanted.items()}
+                assert abreast.run(jobs) == wanted
+                n_done += 1
+            except KeyboardInterrupt:
+                n_pressed += 1
+    except KeyboardInterrupt:  # between two runs
+        n_pressed += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    assert n_pressed
+    assert abreast.run({"one": lambda: "mine", "other": lambda: "yours"}) == {"one": "mine", "other": "yours"}
+    abreast.close()
 
-    def work(_number: int) -> None:
-        with shared.one() as thing:
-            assert thing not in in_use
-            in_use.add(thing)
-            met.wait()
-            in_use.remove(thing)
 
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(work, range(6))) == [None] * 6
-    with pytest.raises(ZeroDivisionError), shared.one():
-        raise ZeroDivisionError
-    with shared.one() as thing, shared.one() as another:
-        assert {thing, another} == set(shared.all)
+def slowly(value: int) -> int:
+    """Return a value, after as long as a decode takes."""
+    time.sleep(0.0005)
+    return value
+
+
+def test_nothing_lives_on_when_it_is_forgotten() -> None:
+    """Dropped without being closed, neither the models nor their thread stay."""
+    models = two()
+    abreast = Abreast(models, 2)
+    abreast.run(meeting())
+    model, before = weakref.ref(models["other"]), threading.active_count()
+    abreast.run({name: partial(len, model.info.path) for name, model in models.items()})
+    del models, abreast
+    gc.collect()
+    assert model() is None
+    deadline = time.monotonic() + PATIENCE_S
+    while threading.active_count() >= before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() < before

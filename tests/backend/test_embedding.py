@@ -69,25 +69,39 @@ def test_vectors_are_what_numpy_computes(bert: Path, embedder_of: Open) -> None:
 
 
 def test_together_equals_alone(bert: Path, embedder_of: Open) -> None:
-    """Texts that are read in one pass do not notice each other, however many passes it takes."""
+    """A text's vector does not depend on the company that it is read in."""
     embedder = embedder_of(bert / "mean.gguf")
     many = TEXTS * 15
     alone = np.concatenate([embedder.embed([text]) for text in many])
-    np.testing.assert_allclose(embedder.embed(many), alone, atol=2e-3)
+    np.testing.assert_array_equal(embedder.embed(many), alone)
 
 
-def test_some_threads_may_ask_at_once(bert: Path, embedder_of: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a context for each, threads get what one gets; who named his threads has one context."""
-    monkeypatch.setattr("baco_local.backend.llama.usable_cores", lambda: 3)
-    embedder = embedder_of(bert / "mean.gguf", LoadOptions())
-    assert embedder.n_at_once == 3
-    assert embedder_of(bert / "mean.gguf", LoadOptions(threads=1)).n_at_once == 1
+def test_passes_of_many_texts(bert: Path, embedder_of: Open) -> None:
+    """Where a device reads many texts in one pass, each vector is still that of its text, whatever the passes hold."""
+    embedder = embedder_of(bert / "mean.gguf")
+    embedder._n_texts = 3
+    ids = [[1] * n for n in (4, 0, 5, 3, 2, 30)]
+    assert [[ids[place] for place in places] for places in embedder._passes(ids)] == [
+        [[1] * 4, [1] * 5, [1] * 3],
+        [[1] * 2, [1] * min(30, embedder.n_tokens)],
+    ]
+
+
+def test_some_threads_may_ask_at_once(bert: Path, embedder_of: Open) -> None:
+    """With a context for each, threads are answered at the same time, and get what one gets, to the bit."""
+    alone, embedder = embedder_of(bert / "mean.gguf"), embedder_of(bert / "mean.gguf", n_contexts=2)
+    assert (alone.n_at_once, embedder.n_at_once) == (1, 2)
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda text: embedder.embed([text])[0], TEXTS * 20))
-    np.testing.assert_allclose(found, np.tile(embedder.embed(TEXTS), (20, 1)), atol=2e-3)
+    np.testing.assert_array_equal(found, np.tile(alone.embed(TEXTS), (20, 1)))
+    with embedder._eyes.one() as eye, embedder._eyes.one() as other:
+        assert eye is not other
+    embedder.close()
     embedder.close()
     with pytest.raises(ValueError, match="closed"):
         embedder.embed(["fox"])
+    with pytest.raises(ValueError, match="closed"):
+        embedder.embed_ids([[1, 2]])
 
 
 def test_long_texts_lose_their_end(bert: Path, embedder_of: Open) -> None:
@@ -95,7 +109,7 @@ def test_long_texts_lose_their_end(bert: Path, embedder_of: Open) -> None:
     embedder = embedder_of(bert / "mean.gguf")
     long = embedder.ids("fox " * 100)
     fitting = [*long[: SHAPE.context - 1], long[-1]]
-    np.testing.assert_allclose(embedder.embed(["fox " * 100])[0], mean_state(fitting), atol=2e-3)
+    np.testing.assert_allclose(embedder.embed(["fox " * 100, "a", "fox " * 100])[0], mean_state(fitting), atol=2e-3)
     assert embedder.n_cut == 1
 
 

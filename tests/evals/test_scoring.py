@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -40,23 +41,29 @@ def test_every_metric_of_every_prompt_is_there(run: Path) -> None:
 
 
 def test_sets_may_be_measured_at_the_same_time(run: Path) -> None:
-    """Some threads measure what one measures, number for number; an error of one of them is raised, and ends all."""
-    alone, together = (
-        score(read_answers(run), meaning=MEANING, quality=[calm], keep=False, n_at_once=n) for n in (1, 3)
-    )
+    """Threads that are at work together find what one finds, number for number; what fails in one is raised."""
+    at_work: set[int] = set()
+    met = threading.Event()
+
+    def meeting(answers: AnswerSet) -> AnswerSet:
+        at_work.add(threading.get_ident())
+        if len(at_work) > 1:
+            met.set()
+        assert met.wait(10)
+        return calm(answers)
+
+    def failing(_answers: AnswerSet) -> AnswerSet:
+        raise ZeroDivisionError
+
+    alone = score(read_answers(run), meaning=MEANING, quality=[calm], keep=False)
+    with ThreadPoolExecutor(2) as pool:
+        together = score(read_answers(run), meaning=MEANING, quality=[meeting], keep=False, do_all=pool.map)
+        with pytest.raises(ZeroDivisionError):
+            score(read_answers(run), meaning=[failing], keep=False, do_all=pool.map)
     for view in View:
         assert together.values[view].keys() == alone.values[view].keys()
         for metric, values in alone.values[view].items():
             np.testing.assert_array_equal(together.values[view][metric], values)
-
-    met = threading.Barrier(2, timeout=10)
-
-    def meets_and_fails(_answers: AnswerSet) -> AnswerSet:
-        met.wait()
-        raise ZeroDivisionError
-
-    with pytest.raises((ZeroDivisionError, threading.BrokenBarrierError)):
-        score(read_answers(run), meaning=[meets_and_fails], keep=False, n_at_once=2)
 
 
 def test_metrics_see_answers_of_like_lengths(run: Path) -> None:
@@ -77,8 +84,13 @@ def test_metrics_see_answers_of_like_lengths(run: Path) -> None:
         ]
         short, _ = cut_alike(texts)
         prompt = answers.prompts[answers.questions.index(question)]
-        assert [list(one.texts) for one in seen if one.prompt == prompt][::2] == texts
-        assert [list(one.texts) for one in seen if one.prompt == prompt][1::2] == short
+        measured = [list(one.texts) for one in seen if one.prompt == prompt]
+        pairs = [[whole, cut] for whole, cut in zip(texts, short, strict=True)]
+        assert [measured[i : i + 2] for i in range(0, len(measured), 2)] == [
+            pair
+            for i, pair in enumerate(pairs)
+            if pair not in pairs[:i]  # what is equal is measured once
+        ]
 
 
 def test_scores_are_kept(run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -101,7 +102,8 @@ def test_sets_may_be_completed_at_the_same_time():
         return dataclasses.replace(own, bits_per_byte=tuple(float(len(text)) for text in own.texts))
 
     alone = survey([SAME, VARIED], quality=[plainly], n_resamples=100)
-    assert survey([SAME, VARIED], quality=[rated], n_resamples=100, n_at_once=2) == alone
+    with ThreadPoolExecutor(2) as pool:
+        assert survey([SAME, VARIED], quality=[rated], n_resamples=100, do_all=pool.map) == alone
 
 
 def test_odd_is_what_the_first_file_hardly_has():

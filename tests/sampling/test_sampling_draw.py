@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from fractions import Fraction
 from statistics import NormalDist
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from baco_local.errors import BacoError
-from baco_local.sampling.draw import BLOCK, WIDE, Address, Candidates, Stream, coin, draw, key, noise, temper
+from baco_local.sampling.draw import BLOCK, WIDE, Address, Candidates, Stream, _bar, coin, draw, key, noise, temper
 from baco_local.types import MASKED
 
 N_DRAWS = 20_000
@@ -193,6 +194,14 @@ def test_a_wide_row_is_drawn_from_as_by_definition(
     top = {"where noise is least": numbers.argmin(), "where noise is largest": numbers.argmax()}.get(peak, 0)
     logits[top] = logits.max() + np.float32(height)
     assert draw(Candidates(ids, logits), at) == ids[(logits + numbers).argmax()]
+
+
+def test_the_bar_is_never_too_high() -> None:
+    """However near to 1 or 0 the number behind the noise of the likeliest lies, who beats it is not ruled out."""
+    for u in (2.0**-53, 1e-9, 0.5, 1 - 1e-9, 1 - 2.0**-53):
+        needed = Fraction(math.exp(math.log(u) * math.exp(-5.0)))  # of who lies five nats below
+        assert 0 <= _bar(u) <= int(needed * 2**64)
+        assert u == 1 - 2.0**-53 or needed * 2**64 - _bar(u) < 2**60
 
 
 @given(addresses, rows.filter(lambda row: row.size > 1), st.data())

@@ -134,10 +134,8 @@ def test_answers_of_one_kind_learn_together() -> None:
 class Needy:
     """A voice that looks at these rows, and says the same token again and again."""
 
-    listens = (B, A)
-
-    def __init__(self, needs: Collection[Role]) -> None:
-        self.needs = needs
+    def __init__(self, needs: Collection[Role], listens: Collection[Role] = (B, A)) -> None:
+        self.needs, self.listens = needs, listens
 
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
         """Return what is missed, or the token."""
@@ -169,3 +167,12 @@ def test_lockstep_itself_shows_whether_a_model_could_sleep(*, needs: Collection[
     asked = n_asks(schedule, Needy(needs), 60)
     assert set(asked[:8]) == {2}
     assert set(asked[40:]) == {1 if sleeps else 2}
+
+
+def test_an_end_of_the_dial_teaches_nothing() -> None:
+    """While one model writes alone nobody learns how often the other would be woken."""
+    known = pace()
+    schedule = schedule_for(wish(schedule=ScheduleName.AUTO, drafter=DrafterName.NONE), known)
+    assert n_asks(schedule, Needy((A,), (A,)), 60) == [1] * 60
+    assert known.seen(None) == Seen()
+    assert set(n_asks(schedule, Needy((B, A)), 60)) == {2}
