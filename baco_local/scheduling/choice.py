@@ -14,7 +14,7 @@ from baco_local.errors import UsageError
 from baco_local.scheduling.base import Helper, Reader, Round, Schedule, Voice
 from baco_local.scheduling.drafting import Drafter, by_lookup, by_model
 from baco_local.scheduling.pace import PAIRED, Acceptance, Costs, best_length, lazy_cost, round_costs
-from baco_local.scheduling.schedules import lazily, lazy, lockstep, speculative, watchfully
+from baco_local.scheduling.schedules import beside, lazily, lazy, lockstep, speculative, watchfully
 from baco_local.types import Role
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
 
 STEADY = 8  # rounds between two choices: a choice costs as much as a draw
 WORTH = 0.97  # of what lockstep costs; what gains less is not worth the risk of wrong numbers
+MANY_GLANCES = 64  # after that, one is enough before each choice: it costs as much as a short draw
 WAKING_MEMORY = 64.0  # tokens; older ones fade
 
 
@@ -59,9 +60,17 @@ class Wish(Protocol):
 class Seen:
     """What answers of one kind have shown: how often guesses stand, and how often each model must be woken."""
 
-    acceptance: dict[DrafterName, Acceptance] = field(default_factory=lambda: {name: Acceptance() for name in DRAFTERS})
+    acceptance: dict[DrafterName, Acceptance] = field(
+        default_factory=lambda: {name: Acceptance() for name in DRAFTERS} | {DrafterName.LOOKUP: Acceptance(2.0, 0.0)}
+    )
     shares: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 1.0))  # of tokens
+    n_glances: int = 0  # rounds beside which a guess from the text was judged, so that it need not be tried in hope
     weight: float = 8.0  # of the shares, in tokens; they begin without hope, for lockstep itself shows what they are
+
+    def note_glance(self, n_judged: int, n_stood: int) -> None:
+        """Take in what would have become of a guess from the text."""
+        self.n_glances += 1
+        self.acceptance[DrafterName.LOOKUP].note(n_judged, n_stood)
 
     def note_woken(self, readers: Collection[Reader]) -> None:
         """Take in which models a token has needed."""
@@ -170,6 +179,7 @@ class Adaptive:
         self._roles: tuple[Role, ...] = ()
         self._numbers = Numbers(pace.costs, {}, n_live=0)  # worked out when it is known who listens
         self._chosen: Schedule = lockstep
+        self._could_look_up = False
 
     def __call__(self, voice: Voice) -> Round:
         """Start a round of the schedule that is the best now."""
@@ -178,9 +188,15 @@ class Adaptive:
         if changed:
             self._roles, costs = roles, replace(self._pace.costs, roles=roles)
             self._numbers = numbers(costs, self._drafters, self._n_most, n_live)
-        if changed or self._n_rounds % STEADY == 0:
-            self._chosen = carried_out(self._plan(self._numbers, self._seen), self._seen)
+        chooses = changed or self._n_rounds % STEADY == 0
+        if chooses:
+            plan = self._plan(self._numbers, self._seen)
+            self._chosen = carried_out(plan, self._seen)
+            one_by_one = plan.schedule is not ScheduleName.SPECULATIVE and not plan.n_looked_up
+            self._could_look_up = DrafterName.LOOKUP in self._numbers.rounds and one_by_one
         self._n_rounds += 1
+        if self._could_look_up and (chooses or self._seen.n_glances < MANY_GLANCES):
+            return beside(self._chosen, self._seen.note_glance)(voice)
         return self._chosen(voice)
 
 

@@ -10,10 +10,10 @@ from contextlib import closing
 from functools import cache
 
 from baco_local.scheduling.base import Ask, Round, Schedule, Voice
-from baco_local.scheduling.drafting import Drafter
+from baco_local.scheduling.drafting import Drafter, continuation
 from baco_local.types import Role, Row, Rows, Spoken
 
-__all__ = ["lazily", "lazy", "lockstep", "speculative", "watchfully"]
+__all__ = ["beside", "lazily", "lazy", "lockstep", "speculative", "watchfully"]
 
 
 def lockstep(voice: Voice) -> Round:
@@ -109,6 +109,25 @@ def lazily(note: Callable[[Collection[Role]], None]) -> Schedule:
 
 
 lazy: Schedule = lazily(lambda _needed: None)
+
+
+def beside(schedule: Schedule, note: Callable[[int, int], None]) -> Schedule:
+    """Return a schedule of one token a round, and look on the side whether a guess from the text would have stood.
+
+    Args:
+        schedule: what is done; it says one token a round.
+        note: told how many guesses there were, 0 or 1, and how many of them would have stood.
+
+    """
+
+    def one_round(voice: Voice) -> Round:
+        with closing(voice.foresee()) as foresight:
+            guess = continuation(foresight.known, 1)
+        said = yield from schedule(voice)
+        note(len(guess), guess == [said.id] and not said.ends)
+        return said
+
+    return one_round
 
 
 def speculative(

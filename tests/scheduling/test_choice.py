@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 
 from baco_local.config import DecodeOptions, DrafterName, ScheduleName
 from baco_local.errors import UsageError
-from baco_local.scheduling.base import Foresight, Helper, Reader, Schedule, Voice
+from baco_local.scheduling.base import Ask, Foresight, Helper, Reader, Schedule
 from baco_local.scheduling.choice import DRAFTERS, Adaptive, Pace, Plan, Seen, choose, guess, numbers, schedule_for
 from baco_local.scheduling.pace import TYPICAL, Acceptance, Cost, Costs
 from baco_local.scheduling.schedules import lazy, lockstep
-from baco_local.types import Role, Row, Spoken
+from baco_local.types import Role, Row, Rows, Spoken, TokenIds
 
 A, B = Role.ALIGNED, Role.BASE
 FLAT = Cost(((1, 1.0), (16, 1.0)))
@@ -132,32 +133,80 @@ def test_answers_of_one_kind_learn_together() -> None:
 
 
 class Needy:
-    """A voice that looks at these rows, and says the same token again and again."""
+    """A voice that looks at these rows, and says what stands in a text, behind which nothing is known."""
 
-    def __init__(self, needs: Collection[Role], listens: Collection[Role] = (B, A)) -> None:
-        self.needs, self.listens = needs, listens
+    def __init__(self, needs: Collection[Role], listens: Collection[Role] = (B, A), text: Sequence[int] = ()) -> None:
+        self.needs, self.listens, self.text, self.n_said = needs, listens, text, 0
 
     def say(self, rows: Mapping[Role, Row]) -> Spoken | Role:
-        """Return what is missed, or the token."""
+        """Return what is missed, or the next token."""
         missed = [role for role in self.needs if role not in rows]
-        return missed[0] if missed else Spoken(int(sum(rows[role][0] for role in self.needs)), A, "", boundary=False)
+        if missed:
+            return missed[0]
+        assert all(rows[role].size for role in self.needs)
+        return Spoken(self.text[self.n_said % len(self.text)] if self.text else 0, A, "by rote", boundary=False)
 
     def foresee(self) -> Foresight:
-        """Refuse."""
-        raise NotImplementedError
+        """Return what was said so far."""
+        return Remembered([self.text[i % len(self.text)] for i in range(self.n_said)])
 
 
-def n_asks(schedule: Schedule, voice: Voice, n_rounds: int) -> list[int]:
-    """Play rounds, and return how many models each has asked at first."""
+class Remembered:
+    """A text that can be looked up, and nothing else."""
+
+    def __init__(self, known: TokenIds) -> None:
+        self.known = known
+
+    def room(self, _readers: Collection[Reader]) -> int:
+        """Return enough."""
+        return 100
+
+    def guess(self, _row: Row) -> int | None:
+        """Guess nothing."""
+        return None
+
+    def readable(self, _token: int) -> bool:
+        """Read everything."""
+        return True
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def first_asks(schedule: Schedule, voice: Needy, n_rounds: int) -> list[tuple[Ask, ...]]:
+    """Play rounds, and return what each has asked at first."""
     found = []
     for _ in range(n_rounds):
         waiting = schedule(voice)
         asks = next(waiting)
         assert isinstance(asks, tuple)
-        found.append(len(asks))
-        with pytest.raises(StopIteration):
-            waiting.send(tuple(np.zeros((1, 1), np.float32) for _ in asks))
+        found.append(asks)
+        rows: tuple[Rows, ...] = tuple(np.zeros((ask.n_rows, 1), np.float32) for ask in asks)
+        with suppress(StopIteration):  # the last token
+            waiting.send(rows)
+            while True:
+                voice.n_said += 1
+                next(waiting)
+        voice.n_said += 1
     return found
+
+
+def n_asks(schedule: Schedule, voice: Needy, n_rounds: int) -> list[int]:
+    """Play rounds, and return how many models each has asked at first."""
+    return [len(asks) for asks in first_asks(schedule, voice, n_rounds)]
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_guesses_from_the_text_are_judged_before_anybody_reads_them(*, repeats: bool) -> None:
+    """A text that repeats itself is guessed ahead after a while; of one that only seems to, no guess is ever read."""
+    verse = [5, 6, 7, 8, 9, 10, 11, 12]
+    text = verse * 20 if repeats else [token for i in range(80) for token in (5, 6, 20 + i)]
+    schedule = schedule_for(wish(schedule=ScheduleName.AUTO, drafter=DrafterName.LOOKUP), pace())
+    asked = first_asks(schedule, Needy((B, A), text=text), 60)
+    guesses = [len(asks[0].guess) for asks in asked]
+    assert not any(guesses[:10])
+    assert (sum(guesses) > 20) is repeats
+    assert any(guesses) is repeats
 
 
 @pytest.mark.parametrize(("needs", "sleeps"), [((A,), True), ((B, A), False)])
