@@ -14,10 +14,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STUDY = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$CALLS"
-mkdir -p "$WORK" && touch "$WORK/manifest.json"
+mkdir -p "$WORK/answers" && touch "$WORK/manifest.json"
 case $* in
+report*) echo scored >>"$WORK/scores.jsonl" ;;
 *"--shard $HANGS"/*) trap 'exit 130' INT; touch "$WORK/hangs"; for ((i = 0; i < 300; i++)); do sleep 0.1; done ;;
 *"--shard $FAILS"/*) exit 3 ;;
+*) for one in p.1 p.2 p-punc.1 p-punc.2; do echo "$1" >>"$WORK/answers/$one.jsonl"; done ;;
 esac
 """
 TOOLS = ("bash", "cat", "dirname", "env", "flock", "head", "mkdir", "rm", "sleep")
@@ -128,6 +130,7 @@ def test_a_stale_environment_is_not_started(checkout: Path, bare_path: Path, sta
 
 def reproduce(tmp_path: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
     """Start the study with a program that notes how it is called."""
+    tmp_path.mkdir(exist_ok=True)
     program = tmp_path / "program"
     program.write_text(STUDY, encoding="utf-8")
     program.chmod(0o755)
@@ -167,6 +170,22 @@ def test_the_study_runs_in_several_processes(tmp_path: Path) -> None:
     assert said[3:] == ["sweep", "report"]
     assert (tmp_path / "calls").read_text().count("--threads 1 ") == 3
     assert (tmp_path / "to" / "manifest.json").exists()
+
+
+def test_a_study_can_be_taken_up_from_what_was_published(tmp_path: Path) -> None:
+    """Answers are packed by method, scores and manifest beside them; another machine goes on from these."""
+    reproduce(tmp_path, "--processes", "1").communicate(timeout=60)
+    evidence = tmp_path / "to"
+    assert {path.name for path in (evidence / "answers").iterdir()} == {"p.tar.xz", "p-punc.tar.xz"}
+    other = tmp_path / "other machine"
+    other.mkdir()
+    reproduce(other, "--processes", "1", "--from", str(evidence)).communicate(timeout=60)
+    work = other / "my work"
+    assert [(work / "answers" / name).read_text() for name in ("p.2.jsonl", "p-punc.1.jsonl")] == ["sweep\nsweep\n"] * 2
+    assert (work / "scores.jsonl").read_text() == "scored\nscored\n"
+    again = reproduce(tmp_path / "third", "--work", str(work), "--from", str(evidence))
+    assert "holds a study already" in again.communicate(timeout=60)[1]
+    assert again.returncode == 1
 
 
 def test_one_process_needs_no_shards(tmp_path: Path) -> None:
