@@ -65,20 +65,20 @@ class _Job(Generic[Result]):
     """Something that one thread does, at most once, and another one waits for."""
 
     def __init__(self, call: Callable[[], Result]) -> None:
-        self._call: Callable[[], Result] | None = call
+        self._call = call
         self._claimed, self._running = Lock(), Lock()
         self._running.acquire()
         self._outcome: tuple[Result | None, BaseException | None] | None = None
 
     def do(self) -> None:
         """Do it, unless it was called off."""
-        if not self._claimed.acquire(blocking=False) or self._call is None:
+        if not self._claimed.acquire(blocking=False):
             return
         try:
             self._outcome = self._call(), None
         except BaseException as error:  # noqa: BLE001 - for whoever waits
             self._outcome = None, error
-        self._call = None
+        del self._call  # and whatever it holds on to
         self._running.release()
 
     def call_off(self) -> None:

@@ -144,24 +144,24 @@ def _targets(board: Board) -> Table:
     for words, one, other, side in TARGETS:
         if one in board.methods and other in board.methods and side in board.above:
             share = board.share_above(one, other, side)
-            ours, theirs = (board.coverage[side][board.methods.index(name)].value for name in (one, other))
-            rows.append((Cell(words), Cell(f"{ours:.3f}"), Cell(f"{theirs:.3f}"), _share(share), Cell(_verdict(share))))
+            ours, theirs = (_interval(board.coverage[side][board.methods.index(name)], 3) for name in (one, other))
+            rows.append((Cell(words), ours, theirs, _share(share), Cell(_verdict(share))))
     if "aligned" in board.methods and len(board.methods) > 1 and Side.LEXICAL in board.leads:
         place = board.methods.index("aligned")
         share = float(board.leads[Side.LEXICAL][place])
         dominance = board.dominance[Side.LEXICAL]
-        best = max(number.value for m, number in enumerate(dominance) if m != place)
-        cells = (Cell(f"{100 * dominance[place].value:.1f} %"), Cell(f"{100 * best:.1f} %"))
-        words = "aligned has the largest lexical Dominance"
-        rows.append((Cell(words), *cells, _share(share), Cell(_verdict(share))))
+        best = max((number for m, number in enumerate(dominance) if m != place), key=lambda number: number.value)
+        ours, theirs = (_interval(number, 1, percent=True) for number in (dominance[place], best))
+        words = "aligned has the largest lexical Dominance, in %"
+        rows.append((Cell(words), ours, theirs, _share(share), Cell(_verdict(share))))
     return Table(
         key="targets",
         title="What arXiv 2511.05650 reports, and what this run says",
         columns=("claim", "first", "second", "% of resamples", "here"),
         rows=tuple(rows),
         note="Orders only: models, prompts and metrics differ, and the paper's numbers are known to us "
-        f"from secondary sources. It holds from {100 * SURE:.0f} % of the resamples on, and fails "
-        f"from {100 * (1 - SURE):.0f} % down.",
+        f"from secondary sources; in brackets 95 % intervals. It holds from {100 * SURE:.0f} % of the resamples "
+        f"on, and fails from {100 * (1 - SURE):.0f} % down.",
     )
 
 
