@@ -109,7 +109,7 @@ build_wheel() { # requirement, folder
   export TMPDIR=$building/tmp
   local wheel=(pip wheel -v --no-deps --no-cache-dir --wheel-dir "$building/wheel" "$1")
   if has_compiler; then
-    say "compiling llama.cpp for this machine, once: about 4 minutes on 2 cores"
+    [[ -n ${CMAKE_ARGS:-} ]] || say "compiling llama.cpp for this machine, once: about 4 minutes on 2 cores"
     # Whoever sets CMAKE_ARGS wants a build of their own; others are glad of a ready one, should pip know of one.
     step "compiling llama.cpp" "${wheel[@]}" ${CMAKE_ARGS:+--no-binary llama-cpp-python} --prefer-binary
   else
