@@ -43,8 +43,8 @@ def _notes(findings: Findings) -> Iterator[tuple[str, str]]:
         "to us, and its figures cannot be set beside these. Another method in the pool changes "
         "everybody's numbers; these methods were in it: " + ", ".join(answers.methods) + ".",
     )
-    axes = "; ".join(f"{METRICS[name].title}: {METRICS[name].definition}" for name in findings.quality)
-    yield "What quality is here", axes + _judged(findings)
+    axes = "; ".join(f"{METRICS[name].title}: {METRICS[name].definition.rstrip('.')}" for name in findings.quality)
+    yield "What quality is here", f"{axes}.{_judged(findings)}"
     lengths: dict[str, list[float]] = {name: [] for name in answers.methods}
     for point in findings.points[View.RAW]:
         lengths[point.method].append(point.numbers["mean_words"].value)
@@ -124,8 +124,9 @@ def _lacks(findings: Findings) -> Iterator[tuple[str, str]]:
     n_failed = sum(line.n_failed for own in answers.lines.values() for line in own.values())
     if n_failed:
         lacks.append(f"{n_failed} answers could not be written and count as empty.")
-    for metric, n in findings.n_filled.items():
-        lacks.append(f"{METRICS[metric].title} could not be said of {n} sets, which count as the worst.")
+    for n in dict.fromkeys(findings.n_filled.values()):
+        unsaid = ", ".join(METRICS[metric].title for metric, own in findings.n_filled.items() if own == n)
+        lacks.append(f"Of {n} sets of answers these could not be said, and count as the worst: {unsaid}.")
     for metric in (*findings.diversity, *findings.quality):
         values = {point.numbers[metric].value for point in findings.points[View.MATCHED]}
         if len(values) == 1:

@@ -59,9 +59,22 @@ def tables(findings: Findings) -> tuple[Table, ...]:
     ]
     if len(board.above) == len(Side):
         found.append(_above(board, Side.SEMANTIC, "above-semantic", "The same, on the semantic planes alone"))
-    targets = _targets(board)
+    targets = _targets(board, "targets", "What arXiv 2511.05650 reports, and what this run says")
     if targets.rows:
         found.append(targets)
+    if findings.routers is not None:
+        found.append(
+            _standings(
+                findings,
+                findings.routers,
+                "routers",
+                "The routers among themselves",
+                "Nobody else is in the pool, so each metric is scaled over the reach of the routers alone.",
+            )
+        )
+        among = _targets(findings.routers, "targets-routers", "The same claims, the routers among themselves")
+        if among.rows:
+            found.append(among)
     found += [
         _character(findings),
         _cost(findings),
@@ -138,7 +151,7 @@ def _above(board: Board, side: Side, key: str, title: str) -> Table:
     )
 
 
-def _targets(board: Board) -> Table:
+def _targets(board: Board, key: str, title: str) -> Table:
     """Hold the run against the orders that arXiv 2511.05650 reports, as far as its methods are there."""
     rows = []
     for words, one, other, side in TARGETS:
@@ -155,8 +168,8 @@ def _targets(board: Board) -> Table:
         words = "aligned has the largest lexical Dominance, in %"
         rows.append((Cell(words), ours, theirs, _share(share), Cell(_verdict(share))))
     return Table(
-        key="targets",
-        title="What arXiv 2511.05650 reports, and what this run says",
+        key=key,
+        title=title,
         columns=("claim", "first", "second", "% of resamples", "here"),
         rows=tuple(rows),
         note="Orders only: models, prompts and metrics differ, and the paper's numbers are known to us "

@@ -163,6 +163,7 @@ def summary(findings: Findings) -> dict[str, Any]:
         "matched": board_record(findings.boards[View.MATCHED]),
         "raw": board_record(findings.boards[View.RAW]),
         "best_of_families": board_record(findings.best),
+        "routers": None if findings.routers is None else board_record(findings.routers),
         "helpers": dict(findings.helpers),
     }
 

@@ -137,7 +137,9 @@ def test_an_unfinished_run_is_reported_as_far_as_it_is(run: Path) -> None:
 def test_findings_add_up(run: Path) -> None:
     """Dominance is shared out, intervals hold their values, and every point knows its share and its cost."""
     findings = find(score(read_answers(run), meaning=MEANING, quality=[calm]), n_resamples=200)
-    for board in (*findings.boards.values(), findings.best, findings.by_largest):
+    assert findings.routers is not None
+    assert findings.routers.methods == ("p-punc", "rand")
+    for board in (*findings.boards.values(), findings.best, findings.routers, findings.by_largest):
         for side in Side:
             assert sum(number.value for number in board.dominance[side]) == pytest.approx(1)
             assert all(number.low <= number.high for number in board.coverage[side])
@@ -160,8 +162,10 @@ def test_tables_say_what_was_found(run: Path) -> None:
     claims = [row[0].text for row in found["targets"].rows]
     assert "P-PUNC covers more meanings than RAND at its base share" in claims
     assert {row[-1].text for row in found["targets"].rows} <= {"holds", "fails", "open"}
+    among = [row[0].text for row in found["targets-routers"].rows]
+    assert among == [claim for claim in claims if "RAND at its base share" in claim]
     text = document("a run", list(found.values()), notes(findings))
-    assert text.count("\n| p-punc |") == len(found) - 1
+    assert text.count("\n| p-punc |") == len(found) - 2
     assert "**The control.**" in text
     points = points_table(findings)
     assert len(points.rows) == 10
