@@ -245,7 +245,7 @@ def _mean(values: Sequence[float], digits: int) -> Cell:
 
 
 def _share(share: float) -> Cell:
-    return Cell(f"{100 * share:.0f}", share)
+    return Cell(f"{100 * share:.1f}", share)
 
 
 def _plain(value: float) -> Cell:
