@@ -23,7 +23,7 @@ if [[ -x $venv/bin/python ]]; then # a build for the processor alone would be ta
   pip uninstall --yes llama-cpp-python >/dev/null 2>&1 || true
   rm -f -- "$venv/ready-run" "$venv/ready-dev"
 fi
-say "building with CMAKE_ARGS=\"$CMAKE_ARGS\"; half an hour on 2 cores, for one architecture"
+say "building with CMAKE_ARGS=\"$CMAKE_ARGS\"; an hour or two on 2 cores, for one architecture"
 prepare run
 
 "$venv/bin/python" -c 'import sys, llama_cpp; sys.exit(not llama_cpp.llama_supports_gpu_offload())' ||
