@@ -23,7 +23,10 @@ Study = Callable[..., Plan]
 def swept(plan: Plan, folder: Path, pair: Pair | None = None, **more: Any) -> Run:
     """Carry out a plan with a pair that follows a script."""
     return carry_out(
-        plan, pair or scripted_pair(n_parallel=4, n_ctx=2048), folder, made_with={"models": {}}, about={}, **more
+        plan,
+        pair or scripted_pair(n_parallel=4, n_ctx=2048),
+        folder,
+        **{"made_with": {"models": {}}, "about": {}} | more,
     )
 
 
@@ -99,6 +102,18 @@ def test_another_method_may_join_later(study: Study, tmp_path: Path) -> None:
     assert manifest is not None
     assert set(manifest.about["methods"]) == {"p-punc", "mix-logit"}
     assert len(manifest.runs) == 2
+
+
+def test_a_manifest_keeps_what_made_it(study: Study, tmp_path: Path) -> None:
+    """A run that goes on elsewhere, in a folder of another name, is told by its own entry and nowhere else."""
+    swept(study("p-punc"), tmp_path / "first", about={"machine": "one", "parallel": 4})
+    (tmp_path / "first").rename(tmp_path / "second")
+    swept(study("p-punc"), tmp_path / "second", about={"machine": "another", "parallel": 4})
+    manifest = manifest_of(tmp_path / "second")
+    assert manifest is not None
+    assert (manifest.about["name"], manifest.about["machine"]) == ("first", "one")
+    assert [entry.get("machine") for entry in manifest.runs] == [None, "another"]
+    assert not any("parallel" in entry for entry in manifest.runs)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"samples": 4}, {"max_tokens": 9}, {"settings": {"temperature": 0.5}}])
