@@ -83,7 +83,7 @@ class Findings:
     indices: tuple[str, ...]
     boards: Mapping[View, Board]  # all methods
     best: Board  # the best member of each family, matched lengths
-    routers: Board | None  # routers and their control with nobody else in the pool, matched lengths
+    routers: Board | None  # routers and their control apart from all others, if there are others; matched lengths
     by_largest: Board  # as all methods, scaled by the largest instead of min-max
     points: Mapping[View, tuple[Point, ...]]
     n_filled: Mapping[str, int]
@@ -99,6 +99,7 @@ def find(
     boards = {view: _board(scored, view, n_resamples, seed) for view in View}
     overall = [number.value for number in boards[View.MATCHED].coverage[Side.OVERALL]]
     routers = [name for name in scored.answers.methods if scored.answers.about["methods"][name]["family"] in ROUTERS]
+    apart = 1 < len(routers) < len(scored.answers.methods)
     return Findings(
         answers=scored.answers,
         diversity=scored.diversity,
@@ -106,7 +107,7 @@ def find(
         indices=tuple(name for name, (_, group) in INDICES.items() if _members(scored, group)),
         boards=boards,
         best=_board(scored, View.MATCHED, n_resamples, seed, methods=_winners(scored.answers, overall)),
-        routers=_board(scored, View.MATCHED, n_resamples, seed, methods=routers) if len(routers) > 1 else None,
+        routers=_board(scored, View.MATCHED, n_resamples, seed, methods=routers) if apart else None,
         by_largest=_board(scored, View.MATCHED, n_resamples, seed, scale=Scale.MAX),
         points={view: _points(scored, view, n_resamples, seed) for view in View},
         n_filled=scored.n_filled,

@@ -255,10 +255,10 @@ class Run:
     def _begin_manifest(self, say: Callable[[str], None]) -> None:
         """Write down what will be done, and what the dials mean, measured unless the folder knows."""
         known = self._manifest.about
-        known.setdefault("name", self._about.get("name", self.folder.name))
         for what, value in self._about.items():
             if known.setdefault(what, value) != value:
                 self._entry[what] = value  # another machine, another version: the first run's words stay
+        known.setdefault("name", self.folder.name)
         known["calibration"] = self._worker.prepare(known.get("calibration"))
         if any(method.idea for method in self.plan.methods):
             known["divergence"] = list(self._measured_ruler(known.get("divergence"), say).divergence)

@@ -20,13 +20,17 @@ from baco_local.testing import scripted_pair
 Study = Callable[..., Plan]
 
 
-def swept(plan: Plan, folder: Path, pair: Pair | None = None, **more: Any) -> Run:
+def swept(
+    plan: Plan, folder: Path, pair: Pair | None = None, *, about: dict[str, Any] | None = None, **more: Any
+) -> Run:
     """Carry out a plan with a pair that follows a script."""
     return carry_out(
         plan,
         pair or scripted_pair(n_parallel=4, n_ctx=2048),
         folder,
-        **{"made_with": {"models": {}}, "about": {}} | more,
+        made_with={"models": {}},
+        about=about or {},
+        **more,
     )
 
 

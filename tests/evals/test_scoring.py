@@ -153,6 +153,15 @@ def test_findings_add_up(run: Path) -> None:
     assert shares == [one["value"] for one in findings.answers.about["matched"]["rand"].values()]
 
 
+def test_routers_alone_have_one_board(run: Path) -> None:
+    """Where nobody else is in the run, routers are not set against themselves a second time."""
+    for name in ("base", "aligned", "mix-logit"):
+        answers_path(run, name, 1).unlink()
+    findings = find(score(read_answers(run), meaning=MEANING), n_resamples=100)
+    assert findings.boards[View.MATCHED].methods == ("p-punc", "rand")
+    assert findings.routers is None
+
+
 def test_tables_say_what_was_found(run: Path) -> None:
     """Each table has a cell per column, Markdown holds them all, and all points are there to compute with."""
     findings = find(score(read_answers(run), meaning=MEANING), n_resamples=100)
