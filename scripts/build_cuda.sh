@@ -26,7 +26,7 @@ fi
 say "building with CMAKE_ARGS=\"$CMAKE_ARGS\"; an hour or two on 2 cores, for one architecture"
 prepare run
 
-"$venv/bin/python" -c 'import sys, llama_cpp; sys.exit(not llama_cpp.llama_supports_gpu_offload())' ||
-  die "the build cannot offload; look into $venv/setup.log"
-say "it can offload; without a card it computes on the processor:"
+"$venv/bin/python" -c 'import sys, baco_local.assemble as a; sys.exit("CUDA" not in a.build_facts().backends)' ||
+  die "what was built knows no CUDA; look into $venv/setup.log"
+say "made for CUDA; without a card it computes on the processor:"
 "$venv/bin/baco" run -n 24 "Tell me a story about a fox."

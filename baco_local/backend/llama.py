@@ -597,6 +597,7 @@ def build_facts() -> BuildFacts:
         version=version(),
         bindings=lc.__version__,
         system=lc.llama_print_system_info().decode("utf-8", "replace").strip(),
+        backends=backends(),
         supports_gpu_offload=bool(lc.llama_supports_gpu_offload()),
         devices=devices(),
         library=str(lc.llama_cpp._lib._name),
@@ -610,6 +611,16 @@ def _device_call(name: str, arguments: list[Any], result: Any) -> Callable[..., 
         call = lc.llama_cpp._lib[name]  # an object of our own: the types below stay ours
         call.argtypes, call.restype = arguments, result
     return call
+
+
+def backends() -> tuple[str, ...]:
+    """Return the names of what ggml was built to compute with."""
+    count = _device_call("ggml_backend_reg_count", [], ctypes.c_size_t)
+    get = _device_call("ggml_backend_reg_get", [ctypes.c_size_t], ctypes.c_void_p)
+    name = _device_call("ggml_backend_reg_name", [ctypes.c_void_p], ctypes.c_char_p)
+    if not (count and get and name):
+        return ()
+    return tuple(name(get(i)).decode("utf-8", "replace") for i in range(count()))
 
 
 def devices() -> tuple[Device, ...]:

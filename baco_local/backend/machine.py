@@ -27,6 +27,7 @@ CGROUP = Path("/sys/fs/cgroup")  # Linux: limits of the container we are in
 
 PLENTY = 512  # tokens computed at once; more gain nothing
 EQUAL_ROWS = 63  # from 64 on, llama.cpp's flash attention on a CPU has another kernel, with other last bits
+NO_GPU = frozenset({"CPU", "BLAS", "RPC", "zDNN"})  # backends of ggml that are no GPU of this machine
 MOST_READERS = 8  # contexts that only read; each takes memory of its own
 PARAMETERS_PER_THREAD = 20_000_000  # below, llama.cpp's threads spin at barriers for longer than they compute
 
@@ -50,9 +51,15 @@ class BuildFacts:
     version: str
     bindings: str  # version of llama-cpp-python
     system: str  # llama.cpp's own line: instruction sets, OpenMP ...
-    supports_gpu_offload: bool
+    backends: tuple[str, ...]  # what ggml was built to compute with: CPU, CUDA, Vulkan ...; a card need not be there
+    supports_gpu_offload: bool  # there is one
     devices: tuple[Device, ...]
     library: str
+
+    @property
+    def made_for_gpu(self) -> bool:
+        """Return whether it could compute on a GPU, were one there."""
+        return not NO_GPU.issuperset(self.backends)
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:

@@ -133,8 +133,9 @@ def build(facts: BuildFacts, index: str) -> Finding:
     gpus = [device for device in facts.devices if device.is_gpu]
     if gpus:
         return Finding(Level.OK, "build", f"can compute on {', '.join(device.name for device in gpus)}")
-    if facts.supports_gpu_offload:
-        return Finding(Level.WARN, "build", "made for a GPU, but llama.cpp finds none: computing on the CPU")
+    if facts.made_for_gpu:
+        made_for = ", ".join(facts.backends)
+        return Finding(Level.WARN, "build", f"made for {made_for}, but llama.cpp finds no GPU: computing on the CPU")
     if index != "cpu":
         return Finding(Level.WARN, "build", f"CPU only, and this machine has a GPU ({index})", install_line(index))
     return Finding(Level.OK, "build", "CPU only, which is what this machine has")

@@ -589,4 +589,5 @@ def test_build_facts_name_version_library_and_processor() -> None:
     assert facts.version
     assert Path(facts.library).exists()
     assert "CPU" in facts.system
+    assert "CPU" in facts.backends
     assert any(not device.is_gpu and device.total_bytes > 0 for device in facts.devices)

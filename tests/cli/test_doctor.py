@@ -13,7 +13,7 @@ from baco_local.backend.machine import Device
 from baco_local.testing import scripted_pair
 
 
-def facts(*, gpu=False, offload=False):
+def facts(*, gpu=False, backends=("CPU",)):
     """Return what a build of llama.cpp says of itself."""
     device = Device(
         name="CUDA0", description="a card", is_gpu=True, shares_memory=False, free_bytes=1 << 33, total_bytes=1 << 34
@@ -22,24 +22,26 @@ def facts(*, gpu=False, offload=False):
         version="b1",
         bindings="0.3",
         system="",
-        supports_gpu_offload=offload,
+        backends=backends,
+        supports_gpu_offload=gpu,
         devices=(device,) if gpu else (),
         library="",
     )
 
 
 @pytest.mark.parametrize(
-    ("gpu", "offload", "index", "level", "fixed"),
+    ("gpu", "backends", "index", "level", "fixed"),
     [
-        (True, True, "cu125", Level.OK, False),
-        (False, True, "cu125", Level.WARN, False),
-        (False, False, "cu125", Level.WARN, True),
-        (False, False, "cpu", Level.OK, False),
+        (True, ("CUDA", "CPU"), "cu125", Level.OK, False),
+        (False, ("CUDA", "CPU"), "cu125", Level.WARN, False),
+        (False, ("CUDA", "CPU"), "cpu", Level.WARN, False),
+        (False, ("CPU",), "cu125", Level.WARN, True),
+        (False, ("BLAS", "CPU"), "cpu", Level.OK, False),
     ],
 )
-def test_a_build_is_judged_by_the_machine(gpu, offload, index, level, fixed):
+def test_a_build_is_judged_by_the_machine(gpu, backends, index, level, fixed):
     """A CPU build is a warning only where the machine has a GPU, and then the line to type is given."""
-    finding = build(facts(gpu=gpu, offload=offload), index)
+    finding = build(facts(gpu=gpu, backends=backends), index)
     assert (finding.level, bool(finding.fix)) == (level, fixed)
 
 
