@@ -54,6 +54,7 @@ __all__ = [
     "load_embedder",
     "load_rewarder",
     "load_scorer",
+    "pairs_for",
 ]
 
 Kept = TypeVar("Kept")
@@ -150,6 +151,22 @@ def load(
         )
         undo.pop_all()
     return loaded
+
+
+def pairs_for(files: PairFiles, *options: LoadOptions) -> int:
+    """Return how often a pair is to be loaded where many answers are wanted: tiny ones once per core, others once.
+
+    Once, too, where the number of threads was said, or a device may compute.
+
+    Raises:
+        ModelFileError: a file is not a usable model.
+
+    """
+    on_device = any(each.offload != Offload(OffloadKind.LAYERS, 0) for each in options)
+    if any(each.threads for each in options) or (on_device and build_facts().supports_gpu_offload):
+        return 1
+    paths = [path for path in (files.base, files.aligned) if path is not None]
+    return readers_for(max(check_model(path).n_parameters for path in paths), usable_cores())
 
 
 def chain_builder(vocab_handle: object | None, n_vocab: int) -> Build:

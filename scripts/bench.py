@@ -6,7 +6,7 @@
     scripts/bench.py --shape 1b --imposed 0.6 0.8 --draft-shape 135m    guesses that stand with that chance
     scripts/bench.py --memory                 what a pair holds, beside one model
     scripts/bench.py --computed               what other hardware would gain, by its published c(k); nothing is run
-    scripts/bench.py --together 16 32         64 prompts x 4 samples, one at a time and so many together
+    scripts/bench.py --together 16 --workers 1 2    64 prompts x 4 samples, one at a time and so many together
     scripts/bench.py --equal 200              how many answers of each schedule are lockstep's, and why others are not
     scripts/bench.py --profile                where the time between two decodes goes
     scripts/bench.py --markdown               the tables of docs/performance.md
@@ -150,6 +150,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--draft-shape", choices=PRESETS, default="135m", help="of the drafter whose guesses are set")
     parser.add_argument("--draft-length", type=int, nargs="+", default=[3, 7], help="guesses of a round, at most")
     parser.add_argument("--together", type=int, nargs="+", metavar="N", help="answers of a long work decoded at once")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1], metavar="N", help="pairs side by side at that work"
+    )
     parser.add_argument("--prompts", type=int, default=64, help="of that work")
     parser.add_argument("--each", type=int, default=4, help="answers to each prompt of that work")
     parser.add_argument("--equal", type=int, metavar="N", help="answers of each schedule, compared with lockstep's")

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import baco_local as baco
-from baco_local.assemble import build_facts, inspect_pair, load
-from baco_local.config import LoadOptions
+from baco_local import assemble
+from baco_local.assemble import build_facts, inspect_pair, load, pairs_for
+from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
 from baco_local.errors import MemoryPlanError, ModelFileError, ModelNotFoundError, PairError, UsageError
 from baco_local.text.agreement import Verdict
 from baco_local.types import FinishReason, Role
@@ -201,3 +203,15 @@ def test_the_build_can_be_told() -> None:
     """Llama.cpp's version is known without a model."""
     assert build_facts().version
     assert baco.load is load
+
+
+def test_a_tiny_pair_is_loaded_once_per_core(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where the number of threads was said for either model, and not where a device may compute."""
+    monkeypatch.setattr(assemble, "usable_cores", lambda: 4)
+    files = PairFiles(name="tiny", base=tiny / "base.gguf", aligned=tiny / "aligned.gguf")
+    assert pairs_for(files, LoadOptions(), LoadOptions()) == 4
+    assert pairs_for(files, LoadOptions(), LoadOptions(threads=2)) == 1
+    facts = dataclasses.replace(build_facts(), supports_gpu_offload=True)
+    monkeypatch.setattr(assemble, "build_facts", lambda: facts)
+    assert pairs_for(files, LoadOptions()) == 1
+    assert pairs_for(files, LoadOptions(offload=Offload(OffloadKind.LAYERS, 0))) == 4

@@ -54,8 +54,8 @@ def test_guesses_are_imposed(folder: Path) -> None:
 
 def test_a_long_work_is_measured_beside_its_limit(folder: Path) -> None:
     """One answer at a time stands first, and each company has its ratio to that and to the limit."""
-    rows = bench(folder, "--together", "4", "--prompts", "3", "--each", "2")["together"]
-    assert [row["together"] for row in rows] == [1, 4]
+    rows = bench(folder, "--together", "4", "--workers", "1", "2", "--prompts", "3", "--each", "2")["together"]
+    assert [(row["workers"], row["together"]) for row in rows] == [(1, 1), (1, 4), (2, 4)]
     assert rows[0]["x one at a time"].startswith("1 ")
     assert all(float(row["x limit"].split()[0]) > 0 for row in rows)
 

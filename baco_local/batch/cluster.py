@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from baco_local.batch.items import Failure, Item, Key, Outcome
-from baco_local.batch.worker import Figures, Wishes, Worker
+from baco_local.batch.team import deal
+from baco_local.batch.worker import AHEAD, Figures, Wishes, Worker
 from baco_local.errors import BackendError, BacoError, UsageError
 from baco_local.pair import Pair
 
@@ -202,7 +203,7 @@ class Post:
     @property
     def room(self) -> int:
         """Return how many more items it can take."""
-        return max(0, 2 * self.facts.n_parallel - len(self.at_work) - len(self.waiting))
+        return max(0, AHEAD * self.facts.n_parallel - len(self.at_work) - len(self.waiting))
 
 
 class RayCrew:
@@ -249,7 +250,9 @@ class RayCrew:
 
     def work(self, items: Sequence[Item]) -> list[Outcome]:
         """Deal items out to the actors and return what they have finished."""
-        self._deal([*self._again, *items])
+        items = [*self._again, *items]
+        self._again.clear()
+        deal(items, self._posts)
         for post in self._posts:
             if post.call is None and (post.waiting or post.at_work):
                 self._send(post)
@@ -264,6 +267,9 @@ class RayCrew:
         """Return what was written so far."""
         return sum((post.figures for post in self._posts), self._gone)
 
+    def cancel(self) -> None:
+        """Leave it to ``stop``, which ends the actors in the middle of whatever they do."""
+
     def stop(self) -> None:
         """Give up everything that is not finished."""
         for post in self._posts:
@@ -271,15 +277,6 @@ class RayCrew:
             self._cluster.ray.kill(post.actor)
         self._posts.clear()
         self._again.clear()
-
-    def _deal(self, items: Sequence[Item]) -> None:
-        """Give each item to whoever has most room; those of one row stay together, for they share their prompt."""
-        self._again.clear()
-        last: tuple[str, Post] | None = None
-        for item in items:
-            if last is None or last[0] != item.row.id or not last[1].room:
-                last = (item.row.id, max(self._posts, key=lambda post: post.room))
-            last[1].waiting.append(item)
 
     def _send(self, post: Post) -> None:
         items = list(post.waiting)

@@ -21,7 +21,7 @@ from baco_local.settings import Settings
 from baco_local.text.chat import Message
 from baco_local.types import FinishReason, Role
 
-__all__ = ["Crew", "Figures", "Wishes", "Worker"]
+__all__ = ["AHEAD", "Crew", "Figures", "Wishes", "Worker"]
 
 AHEAD = 2  # answers that are handed over for each that decodes, so that a free place never waits for the reader
 HOPELESS = 3  # decodes that fail in a row, each with one answer alone, before the whole run is given up
@@ -60,7 +60,7 @@ class Figures:
 
 
 class Crew(Protocol):
-    """Whoever turns items into outcomes: a worker here, or several elsewhere."""
+    """Whoever turns items into outcomes: a worker, or several, here or elsewhere."""
 
     @property
     def room(self) -> int:
@@ -78,6 +78,10 @@ class Crew(Protocol):
 
     def figures(self) -> Figures:
         """Return what was written so far."""
+        ...
+
+    def cancel(self) -> None:
+        """End what is being written, as soon as that is possible; any thread may say so, and a signal handler."""
         ...
 
     def stop(self) -> None:
@@ -129,9 +133,14 @@ class Worker:
         return None if known is None else known.to_json()
 
     @property
+    def n_parallel(self) -> int:
+        """Return how many answers it writes at once."""
+        return self._pair.n_parallel
+
+    @property
     def room(self) -> int:
         """Return how many more items it can take."""
-        return max(0, AHEAD * self._pair.n_parallel - len(self._live) - len(self._waiting))
+        return max(0, AHEAD * self.n_parallel - len(self._live) - len(self._waiting))
 
     @property
     def idle(self) -> bool:
@@ -153,7 +162,7 @@ class Worker:
         while True:
             self._fill(outcomes)
             elapsed_s = time.perf_counter() - started_s
-            ready = outcomes and (elapsed_s >= at_least_s or len(self._live) <= self._pair.n_parallel)
+            ready = outcomes and (elapsed_s >= at_least_s or len(self._live) <= self.n_parallel)
             if self.idle or ready or elapsed_s >= patience_s:
                 return outcomes
             self._step()
@@ -163,10 +172,14 @@ class Worker:
         """Return what was written so far."""
         return sum((_figures(stream) for stream in self._live), self._finished)
 
+    def cancel(self) -> None:
+        """End what is being written at its next token; any thread may say so, and a signal handler."""
+        for stream in tuple(self._live):
+            stream.cancel()
+
     def stop(self) -> None:
         """Give up everything that is not finished."""
-        for stream in self._live:
-            stream.cancel()
+        self.cancel()
         self._waiting.clear()
         while self._live:
             self._step()

@@ -40,6 +40,7 @@ from baco_cli.progress import Ticker, clock, count, progress_words
 from baco_cli.records import plain, settings_record, versions
 from baco_cli.render import banner, show_note
 from baco_cli.stopping import stoppable
+from baco_local.assemble import pairs_for
 from baco_local.batch.cluster import Cluster, ClusterOptions, RayCrew
 from baco_local.batch.inputs import Checked, Input
 from baco_local.batch.items import Shard
@@ -48,11 +49,11 @@ from baco_local.batch.outputs import FORMATS, Format
 from baco_local.batch.runner import Collector, run
 from baco_local.batch.session import Batch, carry_out
 from baco_local.batch.session import Output as OutputFile
+from baco_local.batch.team import Team
 from baco_local.batch.worker import Crew, Figures, Wishes, Worker
 from baco_local.catalog import PairCard
 from baco_local.config import LoadOptions, PairFiles
 from baco_local.errors import UsageError
-from baco_local.pair import Stream
 from baco_local.settings import Settings
 from baco_local.text.frames import FRAMES
 from baco_local.types import Role
@@ -61,8 +62,8 @@ __all__ = ["Progress", "app", "batch"]
 
 app = typer.Typer(add_completion=False)
 
-Hands: TypeAlias = Callable[[Batch, int, list[Stream], dict[str, Any]], AbstractContextManager[Crew]]
-"""Loads whoever shall write: (what is wanted, number of answers, a list for what is being written, notes) -> crew."""
+Hands: TypeAlias = Callable[[Batch, int, dict[str, Any]], AbstractContextManager[Crew]]
+"""Loads whoever shall write: (what is wanted, number of answers, what the manifest says besides) -> crew."""
 
 BATCH, CLUSTER = "Batch", "Cluster"
 DEFAULT_SEED = 0  # the same for every shard and every resumed run, where nobody chose one
@@ -113,9 +114,19 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machines:
-    """More machines than this one."""
+class Workers:
+    """Who writes: one pair or several, here or on more machines than this one."""
 
+    n_workers: Annotated[
+        int | None,
+        per_call(
+            "--workers",
+            min=1,
+            help="Pairs that write side by side; if not said, one, or for tiny models one per core.",
+            panel=BATCH,
+            metavar="N",
+        ),
+    ] = None
     ray: Annotated[
         bool, per_call("--ray", help="Let workers of a Ray cluster write, one pair in each.", panel=CLUSTER)
     ] = False
@@ -132,7 +143,7 @@ class Machines:
         per_call("--gpus-per-worker", min=0, help="1 if not said, where there are any.", panel=CLUSTER, metavar="X"),
     ] = None
 
-    def options(self) -> ClusterOptions | None:
+    def cluster(self) -> ClusterOptions | None:
         """Return which cluster is meant; None without --ray."""
         given = {
             "--ray-address": self.ray_address,
@@ -144,6 +155,8 @@ class Machines:
                 if value is not None:
                     raise UsageError(f"{name} does nothing without --ray")
             return None
+        if self.n_workers is not None:
+            raise UsageError("--workers counts pairs on this machine; with --ray say --ray-workers")
         return ClusterOptions(
             address=self.ray_address, n_workers=self.ray_workers, gpus_per_worker=self.gpus_per_worker
         )
@@ -164,7 +177,7 @@ def batch(
     sampling: Sampling,
     machine: Machine,
     each: EachModel,
-    machines: Machines,
+    workers: Workers,
     output: Output,
 ) -> None:
     """Write answers to many prompts, into a file.
@@ -176,7 +189,7 @@ def batch(
     screen = output.screen()
     refuse_early(writing, sampling, each)
     shard = Shard() if rows.shard is None else Shard.parse(rows.shard)
-    cluster = machines.options()
+    cluster = workers.cluster()
     with ExitStack() as files:
         given = files.enter_context(opened(source))
         refuse_overwriting(source, rows.output_file)
@@ -206,7 +219,7 @@ def batch(
             return
         about = about_run(wanted, checked, source)
         if cluster is None:
-            hands = local_crew(models, machine, each, screen, verbose=output.verbose)
+            hands = local_crew(models, machine, each, screen, n_workers=workers.n_workers, verbose=output.verbose)
         else:
             order = ModelOrder.of(
                 chosen,
@@ -253,8 +266,7 @@ def to_file(wanted: Batch, rows: Rows, hands: Hands, screen: Screen, about: dict
         collector, interrupted, figures, began_s = None, False, Figures(), time.perf_counter()
         if agenda.n_open:
             about["calibration"] = output.manifest.about.get("calibration")
-            live: list[Stream] = []
-            with hands(wanted, agenda.n_open, live, about) as crew, stoppable(live) as stopped:
+            with hands(wanted, agenda.n_open, about) as crew, stoppable([crew]) as stopped:
                 progress = Progress(screen, agenda.n_total, agenda.n_total - agenda.n_open, calm=rows.no_progress)
                 began_s = time.perf_counter()
                 collector = carry_out(wanted, output, crew, about=about, stopped=lambda: stopped.yes, watch=progress)
@@ -292,8 +304,7 @@ def to_stdout(wanted: Batch, hands: Hands, screen: Screen, about: dict[str, Any]
     screen.say("rows go to stdout; with -o FILE a run that was stopped can go on")
     n_total = sum(1 for _ in wanted.items())
     collector = wanted.collector(lambda record: screen.write(json.dumps(record, ensure_ascii=False) + "\n"))
-    live: list[Stream] = []
-    with hands(wanted, n_total, live, about) as crew, stoppable(live) as stopped:
+    with hands(wanted, n_total, about) as crew, stoppable([crew]) as stopped:
         progress = Progress(screen, n_total, 0, calm=calm or screen.live)
         run(
             wanted.items(),
@@ -341,30 +352,48 @@ def say_end(screen: Screen, path: Path, n_there: int, n_total: int, figures: Fig
     screen.say(" · ".join(parts))
 
 
-def local_crew(models: ModelChoice, machine: Machine, each: EachModel, screen: Screen, *, verbose: int) -> Hands:
-    """Return what loads the pair on this machine."""
+def local_crew(
+    models: ModelChoice, machine: Machine, each: EachModel, screen: Screen, *, n_workers: int | None, verbose: int
+) -> Hands:
+    """Return what loads the pair on this machine, once per worker; None = as many as pay."""
 
     @contextmanager
-    def hands(wanted: Batch, n_open: int, live: list[Stream], about: dict[str, Any]) -> Iterator[Crew]:
-        with open_pair(models, machine, each, screen, n_parallel=machine.at_once(n_open)) as pair:
-            banner(screen, pair, wanted.wishes.settings, verbose=verbose)
-            worker = Worker(pair, wanted.wishes, live=live)
+    def hands(wanted: Batch, n_open: int, about: dict[str, Any]) -> Iterator[Crew]:
+        n = n_workers or paying(models, machine, each, n_open)
+        n_each = machine.at_once(-(-n_open // n))
+        screens = [screen, *[Screen.open(quiet=True)] * (n - 1)]
+        with ExitStack() as opened:
+            pairs = [
+                opened.enter_context(open_pair(models, machine.shared_by(n), each, its_screen, n_parallel=n_each))
+                for its_screen in screens
+            ]
+            banner(screen, pairs[0], wanted.wishes.settings, verbose=verbose)
+            if n > 1:
+                screen.say(f"{n} workers, each with a pair of its own")
+            team = opened.enter_context(Team([Worker(pair, wanted.wishes) for pair in pairs]))
             try:
-                about["calibration"] = worker.prepare(about.get("calibration"))
+                about["calibration"] = team.prepare(about.get("calibration"))
             finally:
                 screen.status.clear()
-            about["models"] = {role.value: plain(dataclasses.asdict(pair.infos[role])) for role in Role}
-            about["parallel"] = pair.n_parallel
-            yield worker
+            about["models"] = {role.value: plain(dataclasses.asdict(pairs[0].infos[role])) for role in Role}
+            about["parallel"], about["workers"] = n_each, n
+            yield team
 
     return hands
+
+
+def paying(models: ModelChoice, machine: Machine, each: EachModel, n_open: int) -> int:
+    """Return how many workers pay here: none whose places would stay empty."""
+    both = machine.load_options()
+    most = pairs_for(chosen_pair(models)[0], *(each.load_options(role, both) or both for role in Role))
+    return min(most, -(-n_open // machine.at_once(n_open)))
 
 
 def cluster_crew(options: ClusterOptions, order: ModelOrder, card: PairCard, machine: Machine, screen: Screen) -> Hands:
     """Return what loads the pair on the nodes of a cluster."""
 
     @contextmanager
-    def hands(wanted: Batch, n_open: int, _live: list[Stream], about: dict[str, Any]) -> Iterator[Crew]:
+    def hands(wanted: Batch, n_open: int, about: dict[str, Any]) -> Iterator[Crew]:
         screen.status.show("starting the workers …")
         try:
             with Cluster(options) as cluster:
@@ -384,8 +413,8 @@ def cluster_crew(options: ClusterOptions, order: ModelOrder, card: PairCard, mac
                 screen.say(f"pair: {wanted.pair} · {count(len(facts), 'worker')}: {nodes}")
                 about["calibration"] = crew.calibration
                 about["models"] = {role: plain(dataclasses.asdict(info)) for role, info in facts[0].infos.items()}
-                about["parallel"] = n_each
-                about["workers"] = [each.node for each in facts]
+                about["parallel"], about["workers"] = n_each, len(facts)
+                about["nodes"] = [each.node for each in facts]
                 yield crew
         finally:
             screen.status.clear()

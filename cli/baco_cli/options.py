@@ -22,6 +22,7 @@ from typer.models import OptionInfo
 
 from baco_cli.console import Screen, ThemeName
 from baco_cli.folders import pairs_file
+from baco_local.backend.machine import usable_cores
 from baco_local.catalog import known_pairs
 from baco_local.config import (
     BoundaryRule,
@@ -332,7 +333,7 @@ class Machine:
             "--parallel",
             "-np",
             min=1,
-            help="Answers written at once; 16 at most if not said.",
+            help="Answers written at once (by each worker); 16 at most if not said.",
             panel=MACHINE,
             llama="N_PARALLEL",
         ),
@@ -341,6 +342,12 @@ class Machine:
     def at_once(self, n_wanted: int) -> int:
         """Return how many answers decode together."""
         return min(n_wanted, AT_ONCE if self.n_parallel is None else self.n_parallel)
+
+    def shared_by(self, n_workers: int) -> Machine:
+        """Return what each of some workers gets: its share of the cores, unless the number of threads was said."""
+        if n_workers == 1 or self.threads:
+            return self
+        return dataclasses.replace(self, threads=max(1, usable_cores() // n_workers))
 
     def load_options(self) -> LoadOptions:
         """Return what both models are loaded with."""

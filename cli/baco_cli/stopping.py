@@ -1,6 +1,6 @@
 """Signals: Ctrl-C ends answers at the next token, a second one leaves at once; to end is told to who looks for it.
 
-Knows streams to cancel; what is kept of them, and how to leave, is for others to say.
+Knows what can be cancelled; what is kept of it, and how to leave, is for others to say.
 """
 
 from __future__ import annotations
@@ -8,14 +8,21 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-
-from baco_local.pair import Stream
+from typing import Protocol
 
 __all__ = ["Ending", "Stopped", "endable", "stoppable"]
+
+
+class Cancellable(Protocol):
+    """A stream, or a crew that writes many."""
+
+    def cancel(self) -> None:
+        """End at the next token."""
+        ...
 
 
 class Stopped:
@@ -26,16 +33,16 @@ class Stopped:
 
 
 @contextmanager
-def stoppable(streams: Sequence[Stream]) -> Iterator[Stopped]:
-    """Let Ctrl-C cancel these streams, so that their text so far is kept and llama.cpp is never cut short."""
+def stoppable(written: Iterable[Cancellable]) -> Iterator[Stopped]:
+    """Let Ctrl-C cancel what is written, so that the text so far is kept and llama.cpp is never cut short."""
     stopped = Stopped()
 
     def cancel(_signal: int, _frame: FrameType | None) -> None:
         if stopped.yes:
             raise KeyboardInterrupt
         stopped.yes = True
-        for stream in streams:
-            stream.cancel()
+        for one in written:
+            one.cancel()
 
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield stopped

@@ -47,6 +47,21 @@ def test_a_row_can_be_made_again_by_run(invoke, prompts, tmp_path):
     assert again.stdout.split()[:5] == row["text"].split()[:5]  # batches of other shapes differ in the last bits
 
 
+def test_workers_change_no_row(invoke, prompts, tmp_path):
+    """Two pairs side by side write the rows that one writes; the manifest says how many there were."""
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for n, path in enumerate(files, start=1):
+        done = invoke(
+            "batch", prompts, "-o", str(path), "-N", "3", "-n", "25", "-s", "1", "--flat", "--workers", str(n)
+        )
+        assert done.exit_code == 0
+        assert ("2 workers" in done.stderr) == (n == 2)
+        assert json.loads(path.with_name(f"{path.stem}.meta.json").read_text())["workers"] == n
+    one, two = ({(row["id"], row["sample"]): row["text"] for row in objects(path)} for path in files)
+    assert len(one) == 6
+    assert one == two
+
+
 def test_without_an_output_rows_go_to_stdout(invoke, prompts):
     """Each line of stdout is a row."""
     done = invoke("batch", prompts, "-n", "5", "--flat")
@@ -124,6 +139,7 @@ def test_a_row_that_cannot_be_answered(invoke, tmp_path):
         (("--flat", "--format", "openai"), "exclude each other"),
         (("--shard", "3/2"), "shards 1/2 to 2/2"),
         (("--router", "nobody"), "nobody"),
+        (("--ray", "--workers", "2"), "--ray-workers"),
         (("-m", "nobody"), "no pair is called"),
     ],
 )
