@@ -504,11 +504,11 @@ class _CostCache:
         path = None if self._folder is None else self._folder / f"costs-{self._fingerprint()}.json"
         return _kept(path, self._costs, self._timed)
 
-    def _timed(self) -> dict[str, Sequence[tuple[int, float]]]:
+    def _timed(self) -> Mapping[str, Sequence[tuple[int, float]]]:
         self._say("timing this pair (once)")
-        together = {str(reader): {reader: model} for reader, model in self._models.items()}
-        together[AT_ONCE] = {role: self._models[role] for role in Role}
-        return {name: measure_decodes(models, self._n_cores) for name, models in together.items()}
+        groups = {str(reader): {reader: model} for reader, model in self._models.items()}
+        groups[AT_ONCE] = {role: self._models[role] for role in Role}
+        return measure_decodes(groups, self._n_cores)
 
     def _costs(self, timed: Any) -> Costs:
         costs = {name: Cost(tuple((int(n), float(s)) for n, s in points)) for name, points in timed.items()}

@@ -128,9 +128,17 @@ class Team:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let nobody touch a pair any more."""
+        """Wait, whatever the user presses, until nobody touches a pair any more."""
         self.cancel()
-        self._threads.shutdown(wait=True)
+        pressed: KeyboardInterrupt | None = None
+        while True:
+            try:
+                self._threads.shutdown(wait=True)
+                break
+            except KeyboardInterrupt as interrupt:
+                pressed = interrupt
+        if pressed is not None:
+            raise pressed
 
     def _send(self, desk: Desk) -> None:
         """Let a worker go on, if it has anything to do and is not at work."""

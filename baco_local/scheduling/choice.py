@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 STEADY = 8  # rounds between two choices: a choice costs as much as a draw
-WORTH = 0.97  # of what lockstep costs; what gains less is not worth the risk of wrong numbers
+WORTH = 0.95  # of what lockstep costs; what gains less is not worth the risk of wrong numbers
 MANY_GLANCES = 64  # after that, one is enough before each choice: it costs as much as a short draw
 WAKING_MEMORY = 64.0  # tokens; older ones fade
 

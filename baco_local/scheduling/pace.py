@@ -33,7 +33,7 @@ MEMORY = 64.0  # guesses; older ones fade
 class Cost:
     """What one decode of a model takes by the number of its tokens; between the measured points it is a line."""
 
-    points: tuple[tuple[int, float], ...]  # (tokens, cost), from 1 token on, rising
+    points: tuple[tuple[int, float], ...]  # (tokens, cost), from 1 token on
 
     def __call__(self, n_tokens: float) -> float:
         """Return the cost of a decode of so many tokens; 0 = none."""

@@ -109,7 +109,7 @@ def test_an_error_waits_for_the_other_model(which: str, error: type[BaseExceptio
 def test_decodes_at_once_are_timed_and_nothing_is_left() -> None:
     """Two models that sleep take half the time when they sleep at once, and all of it on one core; both end empty."""
     models = {name: Slow() for name in ("one", "other")}
-    in_turns, at_once = (measure_decodes(models, n_cores)[0][1] for n_cores in (1, 2))
+    in_turns, at_once = (measure_decodes({"both": models}, n_cores)["both"][0][1] for n_cores in (1, 2))
     assert at_once / in_turns == pytest.approx(0.5, abs=0.25)
     assert not any(model._read[0] for model in models.values())
 
