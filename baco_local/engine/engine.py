@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from baco_local.backend.abreast import Abreast
 from baco_local.backend.base import CacheFull, Feed, Interrupted, Model
@@ -50,6 +50,7 @@ class _Turn:
     round: Round | None = None
     asks: tuple[Ask, ...] = ()
     found: list[Rows | None] = field(default_factory=list)  # the answer to each ask, as far as it is there
+    n_missing: int = 0  # of these
 
     @property
     def reading(self) -> bool:
@@ -59,7 +60,7 @@ class _Turn:
     @property
     def complete(self) -> bool:
         """Return whether every ask of the round is answered."""
-        return all(rows is not None for rows in self.found)
+        return not self.n_missing
 
 
 class _Reading(NamedTuple):
@@ -222,7 +223,7 @@ class Engine:
         return any(len(sequence.prompts[role]) + len(sequence.ids) > self.models[role].n_ctx for role in roles)
 
     def _ask(self, turn: _Turn, asks: tuple[Ask, ...]) -> None:
-        turn.asks, turn.found = asks, [None] * len(asks)
+        turn.asks, turn.found, turn.n_missing = asks, [None] * len(asks), len(asks)
 
     def _read(self, said: list[tuple[Task, Token]]) -> None:
         """Let each model read what the open asks want of it: first planned, then decoded.
@@ -248,6 +249,7 @@ class Engine:
                 sequence.n_decodes[reader] += n_read > 0
                 if whole:
                     turn.found[i] = rows
+                    turn.n_missing -= 1
         for reader in full:
             longest = max(
                 (turn for turn in self._turns if reader in turn.lanes),
@@ -264,16 +266,17 @@ class Engine:
         for a state that cannot be cut back has to be forked before that.
         """
         lanes, room = self._lanes[reader], self.models[reader].n_batch
-        plan = []
+        plan, n_ids = list[_Reading](), 0
         for turn in self._turns:
             for i, ask in enumerate(turn.asks):
                 if ask.reader is reader and turn.found[i] is None:
                     lane = turn.lanes.get(reader) or self._open(turn, reader)
                     feed = lanes.backlog(lane, turn.task.sequence.ids, ask.guess, ask.n_rows)
                     plan.append(_Reading(turn, i, lane, feed, whole=True))
-        plan += (reading for turn in awaited for reading in self._unasked(turn, reader))
-        if not awaited and sum(len(reading.feed.ids) for reading in plan) <= room:
+                    n_ids += len(feed.ids)
+        if not awaited and n_ids <= room:
             return plan
+        plan += (reading for turn in awaited for reading in self._unasked(turn, reader))
         fitting = []
         for reading in sorted(plan, key=lambda reading: len(reading.feed.ids)):
             ids = reading.feed.ids
@@ -352,7 +355,7 @@ class Engine:
         """Let a round go on with the rows that it asked for, and return what it says; None = it asks again."""
         assert turn.round is not None
         try:
-            step = turn.round.send(tuple(rows for rows in turn.found if rows is not None))
+            step = turn.round.send(cast("tuple[Rows, ...]", tuple(turn.found)))  # none is missing
         except StopIteration as done:
             turn.round, step = None, done.value
         if isinstance(step, Spoken):

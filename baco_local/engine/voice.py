@@ -41,10 +41,9 @@ class Sides(dict[Role, SideView]):
     def __missing__(self, role: Role) -> SideView:
         """Mask a row."""
         row, vocab = self._rows[role], self._sequence.vocab
-        if vocab.masked[role].size:
-            row[vocab.masked[role]] = MASKED
-        if self._sequence.options.ignore_end:
-            row[list(vocab.stops[role])] = MASKED
+        silent = (vocab.endless if self._sequence.options.ignore_end else vocab.masked)[role]
+        if silent.size:
+            row[silent] = MASKED
         side = self[role] = SideView(row)
         return side
 

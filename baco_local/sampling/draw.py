@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -67,10 +68,13 @@ def key(at: Address) -> int:
 
     numpy's Philox would do as well, but building a generator for every draw costs as much as the draw.
     """
-    x = 0
-    for number in at:
-        x = _mixed(x + STRIDE * (number + 1))
-    return x
+    seed, sequence, position, stream = at
+    return _mixed(_mixed(_key_of_answer(seed, sequence) + STRIDE * (position + 1)) + STRIDE * (stream + 1))
+
+
+@lru_cache(maxsize=1024)
+def _key_of_answer(seed: int, sequence: int) -> int:
+    return _mixed(_mixed(STRIDE * (seed + 1)) + STRIDE * (sequence + 1))
 
 
 def _mixed(x: int) -> int:

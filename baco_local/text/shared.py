@@ -24,6 +24,7 @@ class SharedVocab:
     pieces: tuple[bytes, ...]  # [V] of the wider vocabulary
     stops: Mapping[Role, frozenset[int]]  # what ends a turn of each model
     masked: Mapping[Role, NDArray[np.int64]]  # ids that each model must never say
+    endless: Mapping[Role, NDArray[np.int64]]  # these, and what ends a turn: for answers that shall not end
     unspoken: frozenset[int]  # what one of the two must never say, and ends of turns: no guess
 
 
@@ -41,11 +42,12 @@ def share(vocabs: Mapping[Role, Vocab], unshared: Collection[int] = ()) -> Share
     """
     wider = max(vocabs.values(), key=len)
     apart = frozenset(unshared) | frozenset(range(min(map(len, vocabs.values())), len(wider)))
-    stops, masked = {}, {}
+    stops, masked, endless = {}, {}, {}
     for role, vocab in vocabs.items():
         stops[role] = vocab.stops | (vocabs[role.other].stops - apart)
         control = {i for i, kind in enumerate(vocab.kinds) if TokenKind.CONTROL in kind} if role is Role.BASE else set()
         silent = {i for i in apart if i < len(vocab)} | control
         masked[role] = np.array(sorted(silent - stops[role]), np.int64)
+        endless[role] = np.array(sorted(silent | stops[role]), np.int64)
     unspoken = frozenset().union(*stops.values(), *(ids.tolist() for ids in masked.values()))
-    return SharedVocab(wider.pieces, stops, masked, unspoken)
+    return SharedVocab(wider.pieces, stops, masked, endless, unspoken)
