@@ -20,9 +20,15 @@ from numpy.typing import NDArray
 
 from baco_local.backend.base import Model, ModelInfo
 from baco_local.backend.gguf_file import GgufSummary, check_adapter, check_model
-from baco_local.backend.machine import BuildFacts, free_memory, readers_for, usable_cores
+from baco_local.backend.machine import (
+    PARAMETERS_PER_THREAD,
+    BuildFacts,
+    free_memory,
+    readers_for,
+    usable_cores,
+)
 from baco_local.backend.memory import plan_pair
-from baco_local.backend.timing import measure_decodes
+from baco_local.backend.timing import SIZES, measure_decodes
 from baco_local.calibrate import calibrate as measure
 from baco_local.catalog import KnownPair, PairCard, find_pair
 from baco_local.config import LoadOptions, Offload, OffloadKind, PairFiles
@@ -154,9 +160,9 @@ def load(
 
 
 def pairs_for(files: PairFiles, *options: LoadOptions) -> int:
-    """Return how often a pair is to be loaded where many answers are wanted: tiny ones once per core, others once.
+    """Return how often a pair is to be loaded where many answers are wanted: tiny ones once per core, up to 8 times.
 
-    Once, too, where the number of threads was said, or a device may compute.
+    Once where a model has 20 million parameters or more, the number of threads was said, or a device may compute.
 
     Raises:
         ModelFileError: a file is not a usable model.
@@ -166,7 +172,8 @@ def pairs_for(files: PairFiles, *options: LoadOptions) -> int:
     if any(each.threads for each in options) or (on_device and build_facts().supports_gpu_offload):
         return 1
     paths = [path for path in (files.base, files.aligned) if path is not None]
-    return readers_for(max(check_model(path).n_parameters for path in paths), usable_cores())
+    n_parameters = max(check_model(path).n_parameters for path in paths)
+    return readers_for(n_parameters, usable_cores()) if n_parameters < PARAMETERS_PER_THREAD else 1
 
 
 def chain_builder(vocab_handle: object | None, n_vocab: int) -> Build:
@@ -517,7 +524,7 @@ class _CostCache:
 
     def _fingerprint(self) -> str:
         """Return a name for all that the timings depend on."""
-        facts: list[object] = [platform.node(), usable_cores(), build_facts().version, self._options]
+        facts: list[object] = [platform.node(), usable_cores(), build_facts().version, self._options, SIZES]
         for model in self._models.values():
             file = Path(model.info.path).stat()
             facts += (model.info, file.st_size, file.st_mtime_ns, model.n_sequences)

@@ -211,6 +211,10 @@ def test_a_tiny_pair_is_loaded_once_per_core(tiny: Path, monkeypatch: pytest.Mon
     files = PairFiles(name="tiny", base=tiny / "base.gguf", aligned=tiny / "aligned.gguf")
     assert pairs_for(files, LoadOptions(), LoadOptions()) == 4
     assert pairs_for(files, LoadOptions(), LoadOptions(threads=2)) == 1
+    monkeypatch.setattr(assemble, "PARAMETERS_PER_THREAD", 1000)
+    assert pairs_for(files, LoadOptions()) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(assemble, "usable_cores", lambda: 4)
     facts = dataclasses.replace(build_facts(), supports_gpu_offload=True)
     monkeypatch.setattr(assemble, "build_facts", lambda: facts)
     assert pairs_for(files, LoadOptions()) == 1

@@ -13,6 +13,7 @@ import psutil
 
 __all__ = [
     "EQUAL_ROWS",
+    "PARAMETERS_PER_THREAD",
     "PLENTY",
     "BuildFacts",
     "Device",

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from baco_local.backend.abreast import Abreast
 from baco_local.backend.base import Feed, Model
 
-__all__ = ["measure_decodes"]
+__all__ = ["SIZES", "measure_decodes"]
 
 SIZES = (16, 8, 6, 4, 3, 2, 1)  # tokens of a decode; the first may have to wake threads, the last matters most
 LEAST_PASSES, MOST_PASSES = 3, 12
@@ -66,8 +66,13 @@ def _one_pass(models: Mapping[Key, Model], n_cores: int, clock: Callable[[], flo
 
 
 def _sensible(least: Mapping[int, float]) -> Points:
-    """Put sizes in order; none costs more than its tokens one by one. Three may cost more than four: kernels differ."""
-    return tuple((n, min(took_s, n * least[1])) for n, took_s in sorted(least.items()))
+    """Put sizes in order; none costs more than its tokens one by one.
+
+    Three may cost more than four, for kernels differ; but the last two are what larger ones are judged by.
+    """
+    points = [(n, min(took_s, n * least[1])) for n, took_s in sorted(least.items())]
+    points[-1] = points[-1][0], max(took_s for _, took_s in points[-2:])
+    return tuple(points)
 
 
 def _empty(models: Iterable[Model]) -> None:

@@ -270,13 +270,14 @@ class RayCrew:
     def cancel(self) -> None:
         """Leave it to ``stop``, which ends the actors in the middle of whatever they do."""
 
-    def stop(self) -> None:
-        """Give up everything that is not finished."""
+    def stop(self) -> list[Outcome]:
+        """Give up everything that is not handed in."""
         for post in self._posts:
             self._gone += post.figures
             self._cluster.ray.kill(post.actor)
         self._posts.clear()
         self._again.clear()
+        return []
 
     def _send(self, post: Post) -> None:
         items = list(post.waiting)

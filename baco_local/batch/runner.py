@@ -161,4 +161,5 @@ def run(
         for outcome in crew.work(fresh):
             take(outcome)
         watch()
-    crew.stop()
+    for outcome in crew.stop():
+        take(outcome)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from baco_local.batch.items import Item, Outcome
 from baco_local.batch.worker import AHEAD, Figures, Worker
@@ -33,12 +33,24 @@ class Place(Protocol):
 
 
 def deal(items: Sequence[Item], places: Sequence[Place]) -> None:
-    """Give each item to whoever has most room; those of one row stay together, for they share their prompt."""
-    last: tuple[str, Place] | None = None
+    """Give each item to whoever has most room.
+
+    Those of one row stay together, for they share their prompt, until another place has twice as much room.
+    """
+    row, place = "", places[0]
     for item in items:
-        if last is None or last[0] != item.row.id or not last[1].room:
-            last = (item.row.id, max(places, key=lambda place: place.room))
-        last[1].waiting.append(item)
+        roomiest = max(places, key=lambda place: place.room)
+        if item.row.id != row or 2 * place.room <= roomiest.room:
+            row, place = item.row.id, roomiest
+        place.waiting.append(item)
+
+
+class Report(NamedTuple):
+    """What a worker says after a while."""
+
+    outcomes: list[Outcome]
+    n_held: int
+    figures: Figures
 
 
 @dataclass(slots=True, eq=False)
@@ -47,18 +59,19 @@ class Desk:
 
     worker: Worker
     waiting: deque[Item] = field(default_factory=deque)
-    n_begun: int = 0  # answers that the worker has and has not handed in
+    n_held: int = 0  # answers that the worker has and has not handed in
     figures: Figures = field(default_factory=Figures)
-    call: Future[tuple[list[Outcome], Figures]] | None = None  # the work that is under way
+    call: Future[Report] | None = None  # the work that is under way
 
     @property
     def room(self) -> int:
         """Return how many more items it can take."""
-        return max(0, AHEAD * self.worker.n_parallel - self.n_begun - len(self.waiting))
+        return max(0, AHEAD * self.worker.n_parallel - self.n_held - len(self.waiting))
 
-    def work(self, items: Sequence[Item]) -> tuple[list[Outcome], Figures]:
-        """Do what a worker does, and say what was written so far."""
-        return self.worker.work(items, patience_s=MOMENT_S, at_least_s=LINGER_S), self.worker.figures()
+    def work(self, items: Sequence[Item]) -> Report:
+        """Do what a worker does for a while."""
+        outcomes = self.worker.work(items, patience_s=MOMENT_S, at_least_s=LINGER_S)
+        return Report(outcomes, self.worker.n_held, self.worker.figures())
 
 
 class Team:
@@ -68,6 +81,7 @@ class Team:
         self._desks = [Desk(worker) for worker in workers]
         self._threads = ThreadPoolExecutor(len(workers), thread_name_prefix="worker")
         self._cancelled = False
+        self._error: BaseException | None = None  # what a worker has failed with, raised when all is handed in
 
     def prepare(self, calibration: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """Refuse settings that no answer could be written with, and return what the dial means to all of them."""
@@ -85,20 +99,28 @@ class Team:
     @property
     def idle(self) -> bool:
         """Return whether nothing is left to do."""
-        return not any(desk.n_begun or desk.waiting for desk in self._desks)
+        return self._error is None and not any(desk.n_held or desk.waiting or desk.call for desk in self._desks)
 
     def work(self, items: Sequence[Item]) -> list[Outcome]:
-        """Deal items out to the workers and return what they have finished."""
+        """Deal items out to the workers and return what they have finished.
+
+        Raises:
+            BackendError: a worker has given up; what others had finished was returned before.
+
+        """
+        if self._error is not None:
+            raise self._error
         deal(items, self._desks)
         for desk in self._desks:
             self._send(desk)
         outcomes: list[Outcome] = []
         calls = {desk.call: desk for desk in self._desks if desk.call is not None}
         ready, late = wait(calls, timeout=MOMENT_S, return_when=FIRST_COMPLETED)
-        if self._cancelled:  # what is finished all the same is handed in
-            ready |= wait(late).done
         for call in ready:
             self._receive(calls[call], outcomes)
+        if self._cancelled or self._error is not None:  # what is finished all the same is handed in
+            for call in late:
+                self._receive(calls[call], outcomes)
         return outcomes
 
     def figures(self) -> Figures:
@@ -111,17 +133,18 @@ class Team:
         for desk in self._desks:
             desk.worker.cancel()
 
-    def stop(self) -> None:
-        """Give up everything that is not finished."""
+    def stop(self) -> list[Outcome]:
+        """Give up everything that is not finished, and return what is."""
         self.cancel()
+        outcomes: list[Outcome] = []
         for desk in self._desks:
             if desk.call is not None:
-                wait([desk.call])
-                desk.call = None
-            desk.worker.stop()
+                self._receive(desk, outcomes)
+            outcomes += desk.worker.stop()
             desk.waiting.clear()
-            desk.n_begun, desk.figures = 0, desk.worker.figures()
+            desk.n_held, desk.figures = 0, desk.worker.figures()
         self._cancelled = False
+        return outcomes
 
     def __enter__(self) -> Team:
         """Return the team, to be closed at the end of the block."""
@@ -129,10 +152,10 @@ class Team:
 
     def __exit__(self, *_: object) -> None:
         """Wait, whatever the user presses, until nobody touches a pair any more."""
-        self.cancel()
         pressed: KeyboardInterrupt | None = None
         while True:
             try:
+                self.cancel()
                 self._threads.shutdown(wait=True)
                 break
             except KeyboardInterrupt as interrupt:
@@ -142,18 +165,22 @@ class Team:
 
     def _send(self, desk: Desk) -> None:
         """Let a worker go on, if it has anything to do and is not at work."""
-        if desk.call is None and (desk.waiting or desk.n_begun):
+        if desk.call is None and (desk.waiting or desk.n_held):
             items = list(desk.waiting)
             desk.waiting.clear()
-            desk.n_begun += len(items)
+            desk.n_held += len(items)
             desk.call = self._threads.submit(desk.work, items)
 
     def _receive(self, desk: Desk, outcomes: list[Outcome]) -> None:
-        """Take what a worker has finished, and let it go on before anybody looks at that."""
+        """Take what a worker has finished, when it has, and let it go on before anybody looks at that."""
         assert desk.call is not None
+        wait([desk.call])
         call, desk.call = desk.call, None
-        finished, desk.figures = call.result()
-        desk.n_begun -= len(finished)
+        error = call.exception()
+        if error is not None:
+            self._error = self._error or error
+            return
+        finished, desk.n_held, desk.figures = call.result()
         outcomes += finished
-        if not self._cancelled:
+        if not self._cancelled and self._error is None:
             self._send(desk)

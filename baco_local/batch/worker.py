@@ -84,8 +84,8 @@ class Crew(Protocol):
         """End what is being written, as soon as that is possible; any thread may say so, and a signal handler."""
         ...
 
-    def stop(self) -> None:
-        """Give up everything that is not finished."""
+    def stop(self) -> list[Outcome]:
+        """Give up everything that is not finished, and return what is and was not handed in."""
         ...
 
 
@@ -138,9 +138,14 @@ class Worker:
         return self._pair.n_parallel
 
     @property
+    def n_held(self) -> int:
+        """Return how many answers it has and has not handed in."""
+        return len(self._live) + len(self._waiting)
+
+    @property
     def room(self) -> int:
         """Return how many more items it can take."""
-        return max(0, AHEAD * self.n_parallel - len(self._live) - len(self._waiting))
+        return max(0, AHEAD * self.n_parallel - self.n_held)
 
     @property
     def idle(self) -> bool:
@@ -177,13 +182,15 @@ class Worker:
         for stream in tuple(self._live):
             stream.cancel()
 
-    def stop(self) -> None:
-        """Give up everything that is not finished."""
+    def stop(self) -> list[Outcome]:
+        """Give up everything that is not finished, and return what is."""
         self.cancel()
         self._waiting.clear()
+        outcomes: list[Outcome] = []
         while self._live:
             self._step()
-            self._collect([])
+            self._collect(outcomes)
+        return outcomes
 
     def _fill(self, outcomes: list[Outcome]) -> None:
         """Hand over to the pair what waits; after a decode that failed, one after the other."""

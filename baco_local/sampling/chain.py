@@ -12,6 +12,7 @@ import ctypes
 import math
 import os
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -294,11 +295,14 @@ def _bias(step: LogitBias, _: object | None, n_vocab: int) -> Any:
     return lc.llama_sampler_init_logit_bias(n_vocab, len(pairs), (lc.llama_logit_bias * len(pairs))(*pairs))
 
 
+ONE_AT_A_TIME = threading.Lock()  # or one thread would put back what another has put there
+
+
 @contextlib.contextmanager
 def _stderr_kept() -> Iterator[list[str]]:
     """Keep what is written to file descriptor 2: llama.cpp's grammar parser prints there, log callback or not."""
     said: list[str] = []
-    with tempfile.TemporaryFile() as kept, contextlib.ExitStack() as stack:
+    with ONE_AT_A_TIME, tempfile.TemporaryFile() as kept, contextlib.ExitStack() as stack:
         try:
             screen = os.dup(2)
         except OSError:  # there is no stderr to protect

@@ -53,7 +53,8 @@ from baco_local.batch.team import Team
 from baco_local.batch.worker import Crew, Figures, Wishes, Worker
 from baco_local.catalog import PairCard
 from baco_local.config import LoadOptions, PairFiles
-from baco_local.errors import UsageError
+from baco_local.errors import MemoryPlanError, UsageError
+from baco_local.pair import Pair
 from baco_local.settings import Settings
 from baco_local.text.frames import FRAMES
 from baco_local.types import Role
@@ -122,7 +123,7 @@ class Workers:
         per_call(
             "--workers",
             min=1,
-            help="Pairs that write side by side; if not said, one, or for tiny models one per core.",
+            help="Pairs that write side by side; if not said, one, or for tiny models up to 8, one per core.",
             panel=BATCH,
             metavar="N",
         ),
@@ -303,6 +304,9 @@ def to_stdout(wanted: Batch, hands: Hands, screen: Screen, about: dict[str, Any]
     """Do everything, and write rows to stdout."""
     screen.say("rows go to stdout; with -o FILE a run that was stopped can go on")
     n_total = sum(1 for _ in wanted.items())
+    if not n_total:
+        screen.say("nothing is left to do")
+        return
     collector = wanted.collector(lambda record: screen.write(json.dumps(record, ensure_ascii=False) + "\n"))
     with hands(wanted, n_total, about) as crew, stoppable([crew]) as stopped:
         progress = Progress(screen, n_total, 0, calm=calm or screen.live)
@@ -361,25 +365,46 @@ def local_crew(
     def hands(wanted: Batch, n_open: int, about: dict[str, Any]) -> Iterator[Crew]:
         n = n_workers or paying(models, machine, each, n_open)
         n_each = machine.at_once(-(-n_open // n))
-        screens = [screen, *[Screen.open(quiet=True)] * (n - 1)]
+        share = machine.shared_by(n)
         with ExitStack() as opened:
-            pairs = [
-                opened.enter_context(open_pair(models, machine.shared_by(n), each, its_screen, n_parallel=n_each))
-                for its_screen in screens
-            ]
+            pairs = side_by_side(
+                lambda its_screen: opened.enter_context(open_pair(models, share, each, its_screen, n_parallel=n_each)),
+                n,
+                screen,
+                asked_for=n_workers is not None,
+            )
             banner(screen, pairs[0], wanted.wishes.settings, verbose=verbose)
-            if n > 1:
-                screen.say(f"{n} workers, each with a pair of its own")
+            if len(pairs) > 1:
+                screen.say(f"{len(pairs)} workers, each with a pair of its own")
             team = opened.enter_context(Team([Worker(pair, wanted.wishes) for pair in pairs]))
             try:
                 about["calibration"] = team.prepare(about.get("calibration"))
             finally:
                 screen.status.clear()
             about["models"] = {role.value: plain(dataclasses.asdict(pairs[0].infos[role])) for role in Role}
-            about["parallel"], about["workers"] = n_each, n
+            about["parallel"], about["workers"] = n_each, len(pairs)
             yield team
 
     return hands
+
+
+def side_by_side(open_one: Callable[[Screen], Pair], n: int, screen: Screen, *, asked_for: bool) -> list[Pair]:
+    """Load a pair n times, with equal contexts; fewer where memory is short and nobody asked for so many."""
+    pairs = [open_one(screen)]
+    quiet = Screen.open(quiet=True)
+    try:
+        while len(pairs) < n:
+            pair = open_one(quiet)
+            if pair.n_ctx < pairs[0].n_ctx:
+                raise MemoryPlanError(
+                    f"worker {len(pairs) + 1} has room for {pair.n_ctx} tokens of context, the first for "
+                    f"{pairs[0].n_ctx}; give fewer --workers, or a context that all have room for (-c)"
+                )
+            pairs.append(pair)
+    except MemoryPlanError:
+        if asked_for:
+            raise
+    return pairs
 
 
 def paying(models: ModelChoice, machine: Machine, each: EachModel, n_open: int) -> int:

@@ -40,6 +40,7 @@ def test_a_busy_machine_does_not_make_nonsense(moments: list[float]) -> None:
     ticks = itertools.accumulate(itertools.cycle(moments))
     points = measure_decodes({"alone": {"it": model}}, 1, lambda: next(ticks))["alone"]
     assert all(0 < seconds <= n * points[0][1] for n, seconds in points)
+    assert points[-1][1] >= points[-2][1]  # so that no larger one is thought to cost less than nothing
 
 
 @pytest.mark.parametrize("slow", range(4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from concurrent.futures import wait
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,7 @@ def test_workers_write_at_the_same_time():
 
         pair.engine.step = meet
     with team_of(*pairs) as team:
-        assert len(done(team, rows_of("One.", "Two."))) == 2
+        assert all(isinstance(result, Written) for result in done(team, rows_of("One.", "Two.")).values())
 
 
 def test_items_are_taken_as_there_is_room():
@@ -87,7 +88,7 @@ def test_items_are_taken_as_there_is_room():
     with team_of(hands(3), hands(3)) as team:
         run(endless(), team, outcomes.append, stopped=lambda: len(outcomes) >= 20)
         assert team.idle
-    assert len(taken) <= len(outcomes) + 2 * 2 * 3 + 100  # what is finished beyond the 20 is more than that at times
+    assert len(taken) <= len(outcomes) + 2 * 2 * 3
 
 
 def test_a_row_that_breaks_a_decode_fails_alone():
@@ -130,6 +131,43 @@ def test_what_is_cancelled_is_given_up_and_what_is_finished_is_kept():
         assert {item.key: result for item, result in outcomes}.items() <= whole.items()
         rest = done(team, rows)
     assert rest == whole
+
+
+def test_what_others_have_finished_comes_before_an_error():
+    """One worker fails; the answers of the other one are handed in, and then the error is raised."""
+    outcomes = []
+    with team_of(hands_that_fail("T"), hands(4)) as team:
+        with pytest.raises(BackendError, match="llama_decode failed"):
+            run(items_of(rows_of(*(f"T{i}" for i in range(16))), seed=0, n_samples=1), team, outcomes.append)
+        outcomes += team.stop()
+    written = {item.key: result for item, result in outcomes if isinstance(result, Written)}
+    assert len(written) >= 4
+    whole = done(Worker(hands(1), WISHES), rows_of(*(f"T{i}" for i in range(16))))
+    assert written.items() <= whole.items()
+
+
+def test_a_stop_hands_in_what_is_finished():
+    """Wherever the signal comes, no finished answer is lost, and a cancelled team has nothing left to do."""
+    rows = rows_of("One.", "Two.", "Three.", "Four.")
+    items = [Item(row=row, sample=0, seed=0) for row in rows]
+    with team_of(hands(2), hands(2)) as team:
+        found = team.work(items)
+        wait([desk.call for desk in team._desks if desk.call])  # the last ones end while nobody looks
+        found += team.stop()
+        assert team.idle
+        assert {item.row.id for item, _ in found} == {"1", "2", "3", "4"}
+    with team_of(slow_pair(), slow_pair()) as team:
+        team.work(items[:1])
+        team.cancel()
+        while not team.idle:
+            team.work([])
+
+
+def test_samples_of_one_prompt_are_shared_out():
+    """Many answers to one prompt keep all workers busy."""
+    shelves = [Shelf(20), Shelf(20)]
+    deal(list(items_of(rows_of("One."), seed=0, n_samples=20)), shelves)
+    assert [len(shelf.waiting) for shelf in shelves] == [10, 10]
 
 
 def test_a_cancelled_team_waits_for_all_its_workers():
@@ -179,11 +217,11 @@ class Shelf:
 
 @given(
     sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4),
-    n_samples=st.lists(st.integers(1, 5), max_size=8),
+    n_samples=st.lists(st.integers(1, 5), min_size=1, max_size=8),
     data=st.data(),
 )
 def test_all_items_are_dealt_and_rows_stay_together_where_there_is_room(sizes, n_samples, data):
-    """Nothing is dealt twice or beyond the room there is, and a row is parted only where a place is full."""
+    """Nothing is dealt twice or beyond the room there is, and nothing that fits half of the roomiest is parted."""
     shelves = [Shelf(size) for size in sizes]
     items = [
         Item(row=row, sample=k, seed=0)
@@ -194,11 +232,5 @@ def test_all_items_are_dealt_and_rows_stay_together_where_there_is_room(sizes, n
     deal(items, shelves)
     assert sorted(item.key for shelf in shelves for item in shelf.waiting) == sorted(item.key for item in items)
     assert all(len(shelf.waiting) <= size for shelf, size in zip(shelves, sizes, strict=True))
-    for shelf in shelves:
-        parted = {
-            item.row.id
-            for item in shelf.waiting
-            if any(item.row.id == other.row.id for rest in shelves if rest is not shelf for other in rest.waiting)
-        }
-        full = [s for s in shelves if not s.room]
-        assert not parted or full
+    if len(items) == n_samples[0] <= max(sizes) / 2:
+        assert sum(bool(shelf.waiting) for shelf in shelves) == 1

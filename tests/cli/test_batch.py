@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
+
+from baco_cli.batch import side_by_side
+from baco_cli.console import Screen
+from baco_local.errors import MemoryPlanError
 
 pytestmark = pytest.mark.model
 
@@ -68,6 +73,30 @@ def test_without_an_output_rows_go_to_stdout(invoke, prompts):
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {row["prompt"] for row in rows} == set(PROMPTS.splitlines())
     assert "with -o FILE a run that was stopped can go on" in done.stderr
+
+
+def test_a_shard_without_a_row_has_nothing_to_do(invoke, tmp_path):
+    """It says so, with or without an output file."""
+    (tmp_path / "one.txt").write_text("Tell me a story about a fox.\n")
+    for output in ((), ("-o", str(tmp_path / "out.jsonl"))):
+        done = invoke("batch", str(tmp_path / "one.txt"), "--shard", "2/2", *output)
+        assert (done.exit_code, done.stdout) == (0, "")
+    assert "nothing is left to do" in invoke("batch", str(tmp_path / "one.txt"), "--shard", "2/2").stderr
+
+
+def test_workers_need_equal_contexts():
+    """Where memory runs short, fewer are loaded; where so many were asked for, that is an error."""
+    sizes = [1024, 1024, 512]
+    screen = Screen.open(quiet=True)
+
+    def load(*_):
+        return SimpleNamespace(n_ctx=left.pop(0))
+
+    left = list(sizes)
+    assert len(side_by_side(load, 3, screen, asked_for=False)) == 2
+    left = list(sizes)
+    with pytest.raises(MemoryPlanError, match="worker 3 has room for 512"):
+        side_by_side(load, 3, screen, asked_for=True)
 
 
 def test_prompts_may_come_through_a_pipe(invoke):

@@ -22,9 +22,9 @@ ROWS = "".join(f"Tell me a story about {noun}.\n" for noun in ("a fox", "rain", 
 
 @pytest.fixture
 def call(tmp_path, start):
-    """Return a command that writes 18 answers, one at a time, and takes some seconds."""
+    """Return a command whose two workers write 18 answers, each one at a time, and that takes some seconds."""
     (tmp_path / "prompts.txt").write_text(ROWS)
-    options = ["-N", "3", "-n", "80", "--ignore-eos", "-np", "1"]
+    options = ["-N", "3", "-n", "80", "--ignore-eos", "-np", "1", "--workers", "2"]
     return [*start, "batch", str(tmp_path / "prompts.txt"), "-o", str(tmp_path / "out.jsonl"), *options]
 
 
