@@ -31,10 +31,10 @@ __all__ = [
     "schedule_for",
 ]
 
-STEADY = 8  # rounds between two choices: a choice costs as much as a draw
+STEADY = 16  # rounds between two choices: a choice costs as much as a draw
 WORTH = 0.95  # of what lockstep costs; what gains less is not worth the risk of wrong numbers
 MANY_GLANCES = 64  # after that, one is enough before each choice: it costs as much as a short draw
-WAKING_MEMORY = 64.0  # tokens; older ones fade
+WAKING_MEMORY = 64.0  # tokens; older ones fade, and so many seen, one is enough before each choice here, too
 
 
 class Wish(Protocol):
@@ -179,6 +179,7 @@ class Adaptive:
         self._roles: tuple[Role, ...] = ()
         self._numbers = Numbers(pace.costs, {}, n_live=0)  # worked out when it is known who listens
         self._chosen: Schedule = lockstep
+        self._watched: Schedule = lockstep  # the same, with an eye on what it would need
         self._could_look_up = False
 
     def __call__(self, voice: Voice) -> Round:
@@ -191,17 +192,19 @@ class Adaptive:
         chooses = changed or self._n_rounds % STEADY == 0
         if chooses:
             plan = self._plan(self._numbers, self._seen)
-            self._chosen = carried_out(plan, self._seen)
+            self._chosen = carried_out(plan, self._seen, lockstep)
+            self._watched = carried_out(plan, self._seen, watchfully(self._seen.note_woken))
             one_by_one = plan.schedule is not ScheduleName.SPECULATIVE and not plan.n_looked_up
             self._could_look_up = DrafterName.LOOKUP in self._numbers.rounds and one_by_one
         self._n_rounds += 1
+        schedule = self._watched if chooses or self._seen.weight < WAKING_MEMORY else self._chosen
         if self._could_look_up and (chooses or self._seen.n_glances < MANY_GLANCES):
-            return beside(self._chosen, self._seen.note_glance)(voice)
-        return self._chosen(voice)
+            schedule = beside(schedule, self._seen.note_glance)
+        return schedule(voice)
 
 
-def carried_out(plan: Plan, seen: Seen) -> Schedule:
-    """Return the schedule of a plan."""
+def carried_out(plan: Plan, seen: Seen, steadily: Schedule) -> Schedule:
+    """Return the schedule of a plan; ``steadily`` = what stands for lockstep in it."""
     match plan.schedule:
         case ScheduleName.LAZY:
             schedule = lazily(seen.note_woken)
@@ -209,7 +212,7 @@ def carried_out(plan: Plan, seen: Seen) -> Schedule:
             note = seen.acceptance[plan.drafter].note
             schedule = speculative(DRAFTERS[plan.drafter], plan.n_draft, note, lazily(seen.note_woken))
         case _:
-            schedule = watchfully(seen.note_woken)
+            schedule = steadily
     if plan.n_looked_up:
         note = seen.acceptance[DrafterName.LOOKUP].note
         schedule = speculative(by_lookup, plan.n_looked_up, note, schedule)
