@@ -178,7 +178,7 @@ def test_a_cancelled_team_waits_for_all_its_workers():
     """What the slower worker has finished by then is handed in, too."""
     quick, slow = hands(1), hands(1)
     step = slow.engine.step
-    slow.engine.step = lambda: (time.sleep(0.1), step())[1]
+    slow.engine.step = lambda: (time.sleep(0.03), step())[1]
     short = Wishes(settings=Settings(decode=DecodeOptions(max_tokens=1)))
     with team_of(quick, slow, wishes=short) as team:
         items = [Item(row=row, sample=0, seed=0) for row in rows_of("One.", "Two.")]
