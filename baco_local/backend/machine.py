@@ -17,6 +17,7 @@ __all__ = [
     "PLENTY",
     "BuildFacts",
     "Device",
+    "cores_each",
     "free_memory",
     "readers_for",
     "threads_for",
@@ -72,6 +73,11 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
     if quota.isdecimal() and period.isdecimal() and int(period):
         cores = min(cores, int(quota) // int(period))
     return max(1, cores)
+
+
+def cores_each(n_workers: int, cores: int) -> int:
+    """Return how many cores each of some workers side by side gets; one at least."""
+    return max(1, cores // n_workers)
 
 
 def threads_for(n_parameters: int, cores: int) -> int:

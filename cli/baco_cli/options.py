@@ -22,7 +22,7 @@ from typer.models import OptionInfo
 
 from baco_cli.console import Screen, ThemeName
 from baco_cli.folders import pairs_file
-from baco_local.backend.machine import usable_cores
+from baco_local.backend.machine import cores_each, usable_cores
 from baco_local.catalog import known_pairs
 from baco_local.config import (
     BoundaryRule,
@@ -347,7 +347,7 @@ class Machine:
         """Return what each of some workers gets: its share of the cores, unless the number of threads was said."""
         if n_workers == 1 or self.threads:
             return self
-        return dataclasses.replace(self, threads=max(1, usable_cores() // n_workers))
+        return dataclasses.replace(self, threads=cores_each(n_workers, usable_cores()))
 
     def load_options(self) -> LoadOptions:
         """Return what both models are loaded with."""

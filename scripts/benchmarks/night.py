@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import baco_local as baco
-from baco_local.backend.machine import usable_cores
+from baco_local.backend.machine import cores_each, usable_cores
 from baco_local.batch.items import Item, Row, items_of
 from baco_local.batch.runner import run
 from baco_local.batch.team import Team
@@ -83,7 +83,7 @@ def _speed(
 ) -> float:
     """Return the tokens per second of some workers with n answers at once each, prompts included."""
     if n_workers > 1:
-        options = dataclasses.replace(options, threads=max(1, usable_cores() // n_workers))
+        options = dataclasses.replace(options, threads=cores_each(n_workers, usable_cores()))
     with ExitStack() as opened:
         pairs = [
             opened.enter_context(baco.load(base=files[0], aligned=files[1], options=options, n_parallel=n))

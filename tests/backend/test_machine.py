@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from baco_local.backend.machine import EQUAL_ROWS, PLENTY, free_memory, threads_for, ubatch_for, usable_cores
+from baco_local.backend.machine import (
+    EQUAL_ROWS,
+    PLENTY,
+    cores_each,
+    free_memory,
+    threads_for,
+    ubatch_for,
+    usable_cores,
+)
 
 
 def test_without_limits_something_is_usable(tmp_path: Path) -> None:
@@ -48,3 +56,9 @@ def test_only_a_tiny_model_on_the_processor_computes_few_tokens_at_once() -> Non
     """What reads fast anyway gets rows that no company changes; a larger model and a GPU get the fast kernels."""
     assert ubatch_for(10_000_000, 0) == EQUAL_ROWS < 64
     assert ubatch_for(10_000_000, 13) == ubatch_for(8_000_000_000, 0) == PLENTY
+
+
+@pytest.mark.parametrize(("n_workers", "cores", "each"), [(1, 8, 8), (3, 8, 2), (2, 2, 1), (4, 2, 1)])
+def test_workers_share_the_cores(n_workers: int, cores: int, each: int) -> None:
+    """Nobody gets more than an equal share, and nobody gets none."""
+    assert cores_each(n_workers, cores) == each
